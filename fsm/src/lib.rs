@@ -1,0 +1,16 @@
+//! The worker's hierarchical state machine, pure: `step(&mut Machine, Event) -> Effects`.
+//!
+//! Architecture Invariant: this crate does no IO and has no clock, randomness, threads, runtime or logging.
+//! Time and chance enter as fields of an event; what is to be done leaves as effects.
+#![no_std]
+
+extern crate alloc;
+
+pub mod effect;
+pub mod event;
+pub mod id;
+pub mod policy;
+
+pub use effect::{Effect, Effects};
+pub use event::{Event, Input};
+pub use policy::Settings;

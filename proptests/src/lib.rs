@@ -1,0 +1,3 @@
+//! Simulator, fault injection and models that the tests of this crate share.
+//!
+//! It holds no tests itself, and nothing of the product.

@@ -1,0 +1,38 @@
+//! A dataset's features as `info.json` describes them, and the Arrow type each is stored as.
+//!
+//! Format rules: lerobot `datasets/feature_utils.py` (v3.0). It does not read or write files.
+
+use serde::{Deserialize, Serialize};
+
+/// The element type of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit float: states and actions, unless asked otherwise.
+    Float32,
+    /// 64-bit float.
+    Float64,
+    /// 64-bit integer.
+    Int64,
+    /// Boolean.
+    Bool,
+    /// Text; only with shape `[1]`.
+    String,
+    /// JPEG or PNG bytes in the data file; shape `[height, width, channels]`.
+    Image,
+    /// Frames in an mp4 file; shape `[height, width, channels]`.
+    Video,
+}
+
+/// One feature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Its name: no `/` in it.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// `[n]` for vectors and scalars, `[height, width, channels]` for images.
+    pub shape: Vec<u32>,
+    /// Names of the elements, or `height`, `width`, `channels`.
+    pub names: Option<Vec<String>>,
+}

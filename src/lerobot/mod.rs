@@ -1,0 +1,6 @@
+//! The LeRobot v3.0 format: layout, metadata, data files, assembly from staging, validation.
+//!
+//! Architecture Invariant: nothing here knows recordings, queues or signals.
+
+pub mod feature;
+pub mod staged;

@@ -1,0 +1,93 @@
+//! The contract between conversion and assembly: what an episode looks like in staging.
+//!
+//! Layout under a recording job's staging prefix, one folder an episode:
+//! ```text
+//! {prefix}e000/segment-00000.parquet     the feature columns of up to `segment_frames` kept frames
+//! {prefix}e000/segment-00001.parquet
+//! {prefix}e000/episode.json              written once, with the last segment: [`StagedEpisode`]
+//! ```
+//! A segment file holds one Arrow column a feature, in the order of [`StagedEpisode::features`], typed as in the final
+//! data file (see [`super::data`]); the five index columns are made by assembly. Its key-value metadata `roboflow.segment`
+//! holds a [`SegmentNote`] as JSON. Every byte is a function of the recording and the configuration alone.
+
+use super::feature::Feature;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The key under which [`SegmentNote`] stands in a segment file's metadata.
+pub const SEGMENT_NOTE_KEY: &str = "roboflow.segment";
+
+/// What `episode.json` says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StagedEpisode {
+    /// Version of this layout.
+    pub version: u32,
+    /// The recording's name: episodes are ordered by it, then by their number in it.
+    pub source: String,
+    /// The recording's size in bytes.
+    pub source_bytes: u64,
+    /// Frames a second.
+    pub fps: u32,
+    /// The robot, if the mapping names it.
+    pub robot_type: Option<String>,
+    /// The task's text.
+    pub task: String,
+    /// Kept frames.
+    pub frames: u64,
+    /// Kept frames in each segment.
+    pub segments: Vec<u32>,
+    /// The features, in column order, without the five that every dataset has.
+    pub features: Vec<Feature>,
+    /// How well the topics met the frame grid.
+    pub sync: SyncReport,
+    /// What is worth telling the user: a cut file, skipped messages.
+    pub warnings: Vec<String>,
+}
+
+/// What a segment says of itself, beside its columns.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SegmentNote {
+    /// Pixel counts of the frames sampled for statistics, for each image feature.
+    pub images: BTreeMap<String, ImageCounts>,
+}
+
+/// Counts of pixel values: exact statistics of 8-bit images whatever their number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageCounts {
+    /// How many frames were sampled.
+    pub frames: u64,
+    /// For red, green and blue, how many sampled pixels have each of the 256 values.
+    pub channels: [Vec<u64>; 3],
+}
+
+/// How well the topics met the frame grid, for one episode.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncReport {
+    /// Grid frames before any was dropped.
+    pub grid_frames: u64,
+    /// Frames dropped, for any feature's sake.
+    pub dropped_frames: u64,
+    /// One entry a feature and source.
+    pub sources: Vec<SyncSource>,
+}
+
+/// How well one source met the frame grid.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SyncSource {
+    /// The feature.
+    pub feature: String,
+    /// The topic.
+    pub topic: String,
+    /// Share of the grid frames with a message within the tolerance, 0 to 1.
+    pub match_rate: f64,
+    /// Median distance between frame and message, in milliseconds.
+    pub p50_ms: f64,
+    /// 95th percentile of that distance, in milliseconds.
+    pub p95_ms: f64,
+    /// Greatest distance, in milliseconds.
+    pub max_ms: f64,
+    /// Frames that this source would have dropped.
+    pub missing_frames: u64,
+    /// Frames that hold an older value.
+    pub held_frames: u64,
+}

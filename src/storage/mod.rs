@@ -1,0 +1,128 @@
+//! Where recordings are read from and datasets are written to: objects under keys, over one place.
+//!
+//! Architecture Invariant: nothing here knows what the bytes mean. It blocks: it is called from conversion threads,
+//! never from a runtime's own.
+//!
+//! What every implementation promises, held by one contract suite:
+//! - A key is a relative path with `/` between its parts, never empty, without `.` or `..` parts.
+//! - A reader never sees part of an object: [`Storage::put`] and [`ObjectWriter::finish`] make the whole object appear
+//!   at once, durably, in place of an older one of the same key. A writer that is dropped leaves nothing under its key.
+//! - [`Storage::list`] is in the order of the keys' bytes.
+
+use crate::error::{Class, Classified};
+use bytes::Bytes;
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+
+/// One place (a folder, a bucket's prefix).
+pub trait Storage: fmt::Debug + Send + Sync + 'static {
+    /// The place, as a path or URL without secrets, for messages.
+    fn location(&self) -> String;
+
+    /// Size and version of an object.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] when there is none.
+    fn head(&self, key: &str) -> Result<ObjectInfo, StorageError>;
+
+    /// The bytes `offset..offset + len`; fewer only where the object ends.
+    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Bytes, StorageError>;
+
+    /// The whole object. For small ones: `limit_bytes` bounds it, and a larger one is an error.
+    fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError>;
+
+    /// Writes a whole object. Durable and visible when it returns.
+    fn put(&self, key: &str, body: &[u8]) -> Result<(), StorageError>;
+
+    /// Writes an object bit by bit, with bounded memory.
+    fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StorageError>;
+
+    /// Everything whose key begins with `prefix` (which ends with `/` or is empty), in key order.
+    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError>;
+
+    /// Removes an object. Removing what is not there is no error.
+    fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// Removes what unfinished writers of processes that are gone left behind under `prefix`. Gives their count.
+    fn sweep(&self, prefix: &str) -> Result<u64, StorageError>;
+}
+
+/// A shared storage.
+pub type SharedStorage = Arc<dyn Storage>;
+
+/// Objects as they are listed.
+pub type ObjectIter<'a> = Box<dyn Iterator<Item = Result<ObjectInfo, StorageError>> + 'a>;
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Changes whenever the object does (an ETag; on disk made of size, modification time and inode).
+    pub version: String,
+}
+
+/// An object being written. Nothing is visible before [`ObjectWriter::finish`].
+pub trait ObjectWriter: Write + Send {
+    /// Makes the object durable and visible.
+    fn finish(self: Box<Self>) -> Result<(), StorageError>;
+}
+
+/// What can go wrong with storage. Each names the location and the key.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// No such object.
+    #[error("{location}: no object {key}")]
+    NotFound {
+        /// The place.
+        location: String,
+        /// The key.
+        key: String,
+    },
+    /// Not allowed, read-only, or not a place that can be used.
+    #[error("{location}: {action} {key} is refused: {reason}")]
+    Refused {
+        /// The place.
+        location: String,
+        /// What was tried: reading, writing, listing, deleting.
+        action: &'static str,
+        /// The key.
+        key: String,
+        /// What was seen and what to do.
+        reason: String,
+    },
+    /// A key that no storage takes, or an object over a limit.
+    #[error("{location}: {key}: {reason}")]
+    Invalid {
+        /// The place.
+        location: String,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Trouble that may pass.
+    #[error("{location}: {action} {key} failed: {reason}")]
+    Unavailable {
+        /// The place.
+        location: String,
+        /// What was tried: reading, writing, listing, deleting.
+        action: &'static str,
+        /// The key.
+        key: String,
+        /// What was seen.
+        reason: String,
+    },
+}
+
+impl Classified for StorageError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Invalid { .. } => Class::Permanent,
+            Self::Unavailable { .. } => Class::Transient,
+        }
+    }
+}
