@@ -6,5 +6,6 @@ pub mod lerobot;
 pub mod queue;
 pub mod storage;
 pub mod store;
+pub mod work;
 
 pub use roboflow_fsm as fsm;

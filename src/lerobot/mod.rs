@@ -2,5 +2,6 @@
 //!
 //! Architecture Invariant: nothing here knows recordings, queues or signals.
 
+pub mod data;
 pub mod feature;
 pub mod staged;
