@@ -1,3 +1,5 @@
 //! Simulator, fault injection and models that the tests of this crate share.
 //!
 //! It holds no tests itself, and nothing of the product.
+
+pub mod storage_contract;

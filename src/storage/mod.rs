@@ -9,6 +9,14 @@
 //!   at once, durably, in place of an older one of the same key. A writer that is dropped leaves nothing under its key.
 //! - [`Storage::list`] is in the order of the keys' bytes.
 
+pub mod fs;
+mod key;
+mod location;
+pub mod memory;
+
+pub use key::MAX_KEY_BYTES;
+pub use location::{create_location, local_path, open_location};
+
 use crate::error::{Class, Classified};
 use bytes::Bytes;
 use std::fmt;
@@ -125,4 +133,19 @@ impl Classified for StorageError {
             Self::Unavailable { .. } => Class::Transient,
         }
     }
+}
+
+/// What stopped a [`Write`] of an [`ObjectWriter`], as an error of storage: the one that the writer gave, when it did.
+pub fn from_io(
+    storage: &dyn Storage,
+    action: &'static str,
+    key: &str,
+    error: std::io::Error,
+) -> StorageError {
+    error.downcast::<StorageError>().unwrap_or_else(|error| StorageError::Unavailable {
+        location: storage.location(),
+        action,
+        key: key.to_owned(),
+        reason: error.to_string(),
+    })
 }

@@ -1,0 +1,249 @@
+//! What every storage promises (`roboflow::storage`), as one suite that each implementation runs.
+//!
+//! It asserts nothing about an engine's own habits: files, folders and requests are the implementations' tests.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a broken promise fails the test at once")]
+
+use roboflow::error::{Class, Classified};
+use roboflow::storage::{SharedStorage, StorageError};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One promise: its name, and the check, given an empty storage.
+pub type Promise = (&'static str, fn(&SharedStorage));
+
+/// All promises. A test calls [`check_all`], or runs them one by one to see which is broken.
+pub const PROMISES: &[Promise] = &[
+    ("what is put is read", what_is_put_is_read),
+    ("reads are by range", reads_are_by_range),
+    ("what is missing is said to be", what_is_missing_is_said_to_be),
+    ("wrong keys are refused", wrong_keys_are_refused),
+    ("a listing is in the order of the keys' bytes", listing_is_in_byte_order),
+    ("nothing is visible before finish", nothing_is_visible_before_finish),
+    ("an object is replaced whole", an_object_is_replaced_whole),
+    ("a version changes with its object", a_version_changes_with_its_object),
+    ("deleting is idempotent", deleting_is_idempotent),
+    ("a sweep leaves objects and living writers alone", a_sweep_leaves_the_living_alone),
+    ("writers of one key do not mix", writers_of_one_key_do_not_mix),
+];
+
+/// Checks each promise on a storage of its own.
+///
+/// # Panics
+/// When one is broken; its name is printed before.
+pub fn check_all(mut make: impl FnMut() -> SharedStorage) {
+    for (name, promise) in PROMISES {
+        eprintln_name(name);
+        promise(&make());
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "says in a failing test's output which promise it was")]
+fn eprintln_name(name: &str) {
+    eprintln!("promise: {name}");
+}
+
+fn keys(storage: &SharedStorage, prefix: &str) -> Vec<String> {
+    let listed: Result<Vec<_>, _> = storage.list(prefix).expect("listing starts").collect();
+    listed.expect("listing ends").into_iter().map(|info| info.key).collect()
+}
+
+fn what_is_put_is_read(storage: &SharedStorage) {
+    for (key, body) in [("x", &b""[..]), ("a/b/c.txt", b"text"), ("a/ä ö%#?", &[0, 255, 10, 13])] {
+        storage.put(key, body).expect("put");
+        assert_eq!(storage.read(key, 100).expect("read"), body);
+        let info = storage.head(key).expect("head");
+        assert_eq!((info.key.as_str(), info.size), (key, body.len() as u64));
+    }
+    let mut writer = storage.writer("w").expect("writer");
+    let body: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
+    for part in body.chunks(70_001) {
+        writer.write_all(part).expect("write");
+    }
+    writer.finish().expect("finish");
+    assert!(storage.read("w", body.len() as u64).expect("read") == body);
+}
+
+fn reads_are_by_range(storage: &SharedStorage) {
+    storage.put("x", b"0123456789").expect("put");
+    for (offset, len, want) in [
+        (0, 4, "0123"),
+        (8, 1, "8"),
+        (8, 100, "89"),
+        (10, 5, ""),
+        (99, 5, ""),
+        (3, 0, ""),
+        (u64::MAX, usize::MAX, ""),
+    ] {
+        assert_eq!(storage.read_at("x", offset, len).expect("read_at"), want.as_bytes(), "{offset}+{len}");
+    }
+    assert_eq!(storage.read_at("x", 0, usize::MAX).expect("no allocation by the length asked for").len(), 10);
+    assert!(matches!(storage.read("x", 9), Err(StorageError::Invalid { .. })));
+}
+
+fn what_is_missing_is_said_to_be(storage: &SharedStorage) {
+    storage.put("folder/x", b"1").expect("put");
+    for key in ["y", "folder", "folder/y", "folder/x/below"] {
+        for result in [
+            storage.head(key).map(|_| ()),
+            storage.read(key, 9).map(|_| ()),
+            storage.read_at(key, 0, 9).map(|_| ()),
+        ] {
+            let error = result.expect_err(key);
+            assert!(matches!(error, StorageError::NotFound { .. }), "{key}: {error}");
+            assert!(error.to_string().contains(key) && error.to_string().contains(&storage.location()));
+        }
+    }
+    assert!(keys(storage, "nothing/").is_empty());
+}
+
+fn wrong_keys_are_refused(storage: &SharedStorage) {
+    let long = "k".repeat(2000);
+    for key in [
+        "",
+        "/",
+        "/abs",
+        "a//b",
+        "a/",
+        "./a",
+        "a/./b",
+        "..",
+        "../a",
+        "a/../b",
+        "a/..",
+        "a\0b",
+        ".x.partial",
+        &long,
+    ] {
+        let results = [
+            storage.head(key).map(|_| ()),
+            storage.read(key, 9).map(|_| ()),
+            storage.read_at(key, 0, 9).map(|_| ()),
+            storage.put(key, b"x"),
+            storage.writer(key).map(|_| ()),
+            storage.delete(key),
+        ];
+        for result in results {
+            let error = result.expect_err(key);
+            assert!(matches!(error, StorageError::Invalid { .. }), "{key:?}: {error}");
+            assert_eq!(error.class(), Class::Permanent);
+            assert!(error.to_string().len() < 500);
+        }
+    }
+    for prefix in ["a", "/", "../", "a/../"] {
+        assert!(storage.list(prefix).is_err() && storage.sweep(prefix).is_err(), "{prefix}");
+    }
+    assert!(keys(storage, "").is_empty());
+}
+
+fn listing_is_in_byte_order(storage: &SharedStorage) {
+    // '!' and '-' and '.' come before '/', '0' behind it: a walk by folders alone gets these wrong.
+    let mut all =
+        ["a/b", "a!b", "a-b", "a.b", "a0b", "a", "ab", "b/a/c", "b/a.c", "b/a0", "ä/x", "Z"].to_vec();
+    all.retain(|key| *key != "a");
+    for key in &all {
+        storage.put(key, key.as_bytes()).expect("put");
+    }
+    all.sort_unstable_by_key(|key| key.as_bytes());
+    assert_eq!(keys(storage, ""), all);
+    assert_eq!(keys(storage, "a/"), ["a/b"]);
+    assert_eq!(keys(storage, "b/"), ["b/a.c", "b/a/c", "b/a0"]);
+    let first = storage.list("b/").expect("list").next().expect("one").expect("whole");
+    assert_eq!(first, storage.head("b/a.c").expect("head"));
+}
+
+fn nothing_is_visible_before_finish(storage: &SharedStorage) {
+    let mut writer = storage.writer("a/x").expect("writer");
+    writer.write_all(&[1; 500_000]).expect("write");
+    writer.flush().expect("flush");
+    assert!(storage.head("a/x").is_err() && keys(storage, "").is_empty());
+    drop(writer);
+    assert!(storage.head("a/x").is_err() && keys(storage, "").is_empty());
+    assert_eq!(storage.sweep("").expect("sweep"), 0, "a dropped writer leaves nothing to sweep");
+}
+
+fn an_object_is_replaced_whole(storage: &SharedStorage) {
+    const SIZES: [usize; 2] = [200_000, 300_000];
+    storage.put("x", &[0; SIZES[0]]).expect("put");
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = std::thread::spawn({
+        let (storage, done) = (Arc::clone(storage), Arc::clone(&done));
+        move || {
+            let mut reads = 0u32;
+            while !done.load(Ordering::Acquire) || reads == 0 {
+                let body = storage.read_at("x", 0, 1_000_000).expect("there is an object at every moment");
+                let number = usize::from(body[0]);
+                assert!(
+                    body.len() == SIZES[number % 2] && body.iter().all(|byte| usize::from(*byte) == number)
+                );
+                reads += 1;
+            }
+        }
+    });
+    for number in 1..50u8 {
+        storage.put("x", &vec![number; SIZES[usize::from(number) % 2]]).expect("put");
+    }
+    done.store(true, Ordering::Release);
+    reader.join().expect("the reader saw whole objects only");
+}
+
+fn a_version_changes_with_its_object(storage: &SharedStorage) {
+    storage.put("x", b"one").expect("put");
+    let one = storage.head("x").expect("head").version;
+    assert_eq!(one, storage.head("x").expect("head").version);
+    storage.put("x", b"two").expect("put");
+    assert_ne!(one, storage.head("x").expect("head").version);
+}
+
+fn deleting_is_idempotent(storage: &SharedStorage) {
+    storage.put("a/b/x", b"1").expect("put");
+    storage.put("a/y", b"1").expect("put");
+    for _ in 0..2 {
+        storage.delete("a/b/x").expect("delete");
+        assert_eq!(keys(storage, ""), ["a/y"]);
+    }
+    storage.delete("a/b/never").expect("delete");
+    storage.put("a/b", b"a key may follow where others were below it").expect("put");
+}
+
+fn a_sweep_leaves_the_living_alone(storage: &SharedStorage) {
+    storage.put("a/x", b"1").expect("put");
+    let mut writer = storage.writer("a/y").expect("writer");
+    writer.write_all(b"part").expect("write");
+    assert_eq!(storage.sweep("").expect("sweep"), 0);
+    assert_eq!(storage.sweep("a/").expect("sweep"), 0);
+    writer.write_all(b"s").expect("write");
+    writer.finish().expect("finish");
+    assert_eq!(storage.read("a/y", 9).expect("read"), &b"parts"[..]);
+    assert_eq!(keys(storage, ""), ["a/x", "a/y"]);
+}
+
+fn writers_of_one_key_do_not_mix(storage: &SharedStorage) {
+    let threads: Vec<_> = (0..4u8)
+        .map(|number| {
+            let storage = Arc::clone(storage);
+            std::thread::spawn(move || {
+                for _ in 0..10 {
+                    let mut writer = storage.writer("deep/folder/x").expect("writer");
+                    for _ in 0..100 {
+                        writer.write_all(&[number; 1000]).expect("write");
+                    }
+                    writer.finish().expect("finish");
+                    // Others write on while the folder is removed and made again.
+                    storage.delete("deep/folder/x").expect("delete");
+                }
+                let mut writer = storage.writer("deep/folder/x").expect("writer");
+                writer.write_all(&[number; 100_000]).expect("write");
+                writer.finish().expect("finish");
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("every writer finishes");
+    }
+    let body = storage.read("deep/folder/x", 1_000_000);
+    // The last writer's delete may have come before another's finish, never within it.
+    let body = body.expect("the last finish stands");
+    assert!(body.len() == 100_000 && body.iter().all(|byte| *byte == body[0]));
+}

@@ -1,0 +1,106 @@
+//! From what the user typed to a storage: paths and `file://` URLs.
+//!
+//! A scheme that is not served is refused by name; nothing ever falls back to the local disk in silence.
+
+use super::fs::FsStorage;
+use super::{SharedStorage, StorageError};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Opens a place to read from: a path or a `file://` URL. It must exist.
+///
+/// # Errors
+/// [`StorageError::Refused`] names the location and what to do.
+pub fn open_location(location: &str) -> Result<SharedStorage, StorageError> {
+    Ok(Arc::new(FsStorage::open(&local_path(location)?)?))
+}
+
+/// Opens a place to write to, and makes it if need be. That it can be written is tried at once.
+///
+/// # Errors
+/// [`StorageError::Refused`] names the location and what to do.
+pub fn create_location(location: &str) -> Result<SharedStorage, StorageError> {
+    Ok(Arc::new(FsStorage::create(&local_path(location)?)?))
+}
+
+/// The path that a location names, when it names one.
+///
+/// # Errors
+/// [`StorageError::Refused`] for another scheme, another host, or a broken escape.
+pub fn local_path(location: &str) -> Result<PathBuf, StorageError> {
+    let refuse = |reason: &str| StorageError::Refused {
+        location: location.into(),
+        action: "opening",
+        key: "it".into(),
+        reason: reason.into(),
+    };
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return if location.is_empty() {
+            Err(refuse("the location is empty: give a path or a file:// URL"))
+        } else {
+            Ok(PathBuf::from(location))
+        };
+    };
+    match scheme.to_ascii_lowercase().as_str() {
+        "file" => {
+            let path = rest.strip_prefix("localhost").unwrap_or(rest);
+            if !path.starts_with('/') {
+                return Err(refuse("a file URL is file:///absolute/path, on this host"));
+            }
+            unescape(path)
+                .map(PathBuf::from)
+                .ok_or_else(|| refuse("a `%` is not followed by two hex digits of UTF-8"))
+        }
+        "s3" => Err(refuse("object storage comes with the fleet version: give a path or a file:// URL")),
+        _ => Err(refuse("this scheme is not served: give a path or a file:// URL")),
+    }
+}
+
+/// Replaces `%41` by `A`.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_file_urls_are_paths() {
+        for (location, path) in [
+            ("out", "out"),
+            ("./a b", "./a b"),
+            ("/data/x", "/data/x"),
+            ("file:///data/x", "/data/x"),
+            ("file://localhost/data/x", "/data/x"),
+            ("FILE:///a%20b%C3%A4", "/a bä"),
+        ] {
+            assert_eq!(local_path(location).unwrap(), PathBuf::from(path), "{location}");
+        }
+    }
+
+    #[test]
+    fn pitfall_29_other_schemes_never_fall_back_to_the_disk() {
+        for (location, word) in [
+            ("s3://bucket/x", "fleet"),
+            ("gs://bucket/x", "not served"),
+            ("file://host/x", "this host"),
+            ("file:///a%2", "hex"),
+            ("", "empty"),
+        ] {
+            let message = create_location(location).unwrap_err().to_string();
+            assert!(message.contains(word) && message.contains(location), "{message}");
+        }
+    }
+}
