@@ -3,9 +3,23 @@
 //! Format rules: `datasets` 4.8 `features.py` (`huggingface` metadata), and files written by lerobot 0.6.1.
 //! Staged segments use the same columns, without the five index columns. It decides no layout and no statistics.
 
-use super::feature::{Dtype, Feature};
-use arrow::datatypes::{DataType, Field, Fields};
+use super::feature::{Dtype, Feature, index_features};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use parquet::basic::Compression;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
+
+/// The writer named in every Parquet file.
+const CREATED_BY: &str = concat!("roboflow version ", env!("CARGO_PKG_VERSION"));
+/// The key of the metadata that `datasets` reads.
+pub const HUGGINGFACE_KEY: &str = "huggingface";
+/// The most bytes of values in a row group of a data file, but for a single frame above it.
+///
+/// LeRobot writes one row group an episode. A writer holds a row group in memory until it ends, and so do readers:
+/// an hour of images would take gigabytes. So an episode has one row group while it is below this, and several when
+/// it is above; a row group never holds frames of two episodes.
+pub const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 
 /// The name that `datasets` gives to a list's elements.
 const LIST_ELEMENT: &str = "element";
@@ -48,4 +62,60 @@ pub fn image_fields() -> Fields {
         Field::new(IMAGE_BYTES, DataType::Binary, true),
         Field::new(IMAGE_PATH, DataType::Utf8, true),
     ])
+}
+
+/// The columns of a staged segment.
+pub fn staged_schema(features: &[Feature]) -> SchemaRef {
+    Arc::new(Schema::new(features.iter().map(arrow_field).collect::<Vec<_>>()))
+}
+
+/// The columns of a data file: the features that are no videos, then the five index columns.
+pub fn data_schema(features: &[Feature]) -> SchemaRef {
+    Arc::new(Schema::new(columns(features).iter().map(arrow_field).collect::<Vec<_>>()))
+}
+
+/// The features that have a column in a data file, the five index columns last.
+pub fn columns(features: &[Feature]) -> Vec<Feature> {
+    let own = features.iter().filter(|feature| feature.dtype != Dtype::Video).cloned();
+    own.chain(index_features()).collect()
+}
+
+/// The `huggingface` metadata: what `datasets` needs to read lists and images as such. Written as Python writes it.
+pub fn huggingface_metadata(features: &[Feature]) -> String {
+    let entries: Vec<String> = columns(features).iter().map(huggingface_entry).collect();
+    format!(r#"{{"info": {{"features": {{{}}}}}}}"#, entries.join(", "))
+}
+
+fn huggingface_entry(feature: &Feature) -> String {
+    let name = serde_json::Value::from(feature.name.as_str());
+    let value = format!(r#"{{"dtype": "{}", "_type": "Value"}}"#, feature.dtype.name());
+    match (feature.dtype, feature.shape.as_slice()) {
+        (Dtype::Image | Dtype::Video, _) => format!(r#"{name}: {{"_type": "Image"}}"#),
+        (_, [] | [1]) => format!("{name}: {value}"),
+        (_, shape) => {
+            let length: u64 = shape.iter().map(|side| u64::from(*side)).product();
+            format!(r#"{name}: {{"feature": {value}, "length": {length}, "_type": "List"}}"#)
+        }
+    }
+}
+
+/// How files with these features are written: Snappy, the same bytes for the same rows, and no copies of image bytes
+/// in dictionaries and statistics. For staged segments and data files alike; row groups are ended by the caller.
+pub fn writer_properties(features: &[Feature]) -> WriterPropertiesBuilder {
+    let mut builder = plain_properties();
+    for feature in features.iter().filter(|feature| matches!(feature.dtype, Dtype::Image | Dtype::Video)) {
+        let bytes = ColumnPath::new(vec![feature.name.clone(), IMAGE_BYTES.to_owned()]);
+        builder = builder
+            .set_column_dictionary_enabled(bytes.clone(), false)
+            .set_column_statistics_enabled(bytes, EnabledStatistics::None);
+    }
+    builder
+}
+
+/// How all Parquet files of a dataset are written.
+pub(super) fn plain_properties() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(None)
 }

@@ -36,3 +36,37 @@ pub struct Feature {
     /// Names of the elements, or `height`, `width`, `channels`.
     pub names: Option<Vec<String>>,
 }
+
+impl Dtype {
+    /// As `info.json` and `datasets` write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float64 => "float64",
+            Self::Int64 => "int64",
+            Self::Bool => "bool",
+            Self::String => "string",
+            Self::Image => "image",
+            Self::Video => "video",
+        }
+    }
+}
+
+/// The five columns that every dataset has, last and in this order: all of shape `[1]`, without names.
+pub const INDEX_COLUMNS: [(&str, Dtype); 5] = [
+    ("timestamp", Dtype::Float32),
+    ("frame_index", Dtype::Int64),
+    ("episode_index", Dtype::Int64),
+    ("index", Dtype::Int64),
+    ("task_index", Dtype::Int64),
+];
+
+/// [`INDEX_COLUMNS`] as features.
+pub fn index_features() -> impl Iterator<Item = Feature> {
+    INDEX_COLUMNS.iter().map(|(name, dtype)| Feature {
+        name: (*name).to_owned(),
+        dtype: *dtype,
+        shape: vec![1],
+        names: None,
+    })
+}

@@ -3,5 +3,7 @@
 //! Architecture Invariant: nothing here knows recordings, queues or signals.
 
 pub mod data;
+pub mod error;
 pub mod feature;
+pub mod parquet_file;
 pub mod staged;

@@ -14,6 +14,21 @@ use super::feature::Feature;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The version of this layout that is written and read.
+pub const STAGED_VERSION: u32 = 1;
+/// What an episode's own file is called in its folder.
+pub const EPISODE_FILE: &str = "episode.json";
+
+/// The folder of a recording's episode, from 0, with `/` behind it.
+pub fn episode_prefix(prefix: &str, number: u32) -> String {
+    format!("{prefix}e{number:03}/")
+}
+
+/// The key of a segment, from 0, of the episode in `folder` (see [`episode_prefix`]).
+pub fn segment_key(folder: &str, segment: usize) -> String {
+    format!("{folder}segment-{segment:05}.parquet")
+}
+
 /// The key under which [`SegmentNote`] stands in a segment file's metadata.
 pub const SEGMENT_NOTE_KEY: &str = "roboflow.segment";
 

@@ -1,0 +1,254 @@
+//! Parquet files in a storage: read by range, written bit by bit, with the storage's own error when it failed.
+//!
+//! The parquet crate turns errors into text on its way; what the storage said is kept aside, so that a full disk
+//! stays a thing to retry. It knows no columns of any format.
+
+use super::error::LerobotError;
+use crate::storage::{ObjectWriter, SharedStorage, StorageError, from_io};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{ChunkReader, Length};
+use std::io::{self, BufReader, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes read ahead for a page's header.
+const HEADER_BYTES: usize = 4 * 1024;
+
+/// Where the storage's own error waits while the parquet crate passes on its text.
+#[derive(Debug, Clone, Default)]
+struct Slot(Arc<Mutex<Option<StorageError>>>);
+
+impl Slot {
+    fn keep(&self, error: StorageError) -> io::Error {
+        let text = error.to_string();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::other(text)
+    }
+
+    /// The storage's error, or else a damaged file.
+    fn explain(&self, key: &str, error: impl ToString) -> LerobotError {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(error) => error.into(),
+            None => LerobotError::damaged(key, error),
+        }
+    }
+}
+
+/// A Parquet file being written. Nothing is visible before [`ParquetOut::finish`].
+pub struct ParquetOut {
+    storage: SharedStorage,
+    key: String,
+    writer: ArrowWriter<Sink>,
+    slot: Slot,
+}
+
+struct Sink {
+    storage: SharedStorage,
+    key: String,
+    writer: Box<dyn ObjectWriter>,
+    written: u64,
+    slot: Slot,
+}
+
+impl Sink {
+    fn fail(&self, error: io::Error) -> io::Error {
+        self.slot.keep(from_io(self.storage.as_ref(), "writing", &self.key, error))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writer.write(bytes).map_err(|error| self.fail(error))?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush().map_err(|error| self.fail(error))
+    }
+}
+
+impl ParquetOut {
+    /// Starts the file `key`.
+    ///
+    /// # Errors
+    /// The storage's, and a schema that Parquet cannot hold.
+    pub fn create(
+        storage: &SharedStorage,
+        key: &str,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<Self, LerobotError> {
+        let slot = Slot::default();
+        let sink = Sink {
+            storage: Arc::clone(storage),
+            key: key.to_owned(),
+            writer: storage.writer(key)?,
+            written: 0,
+            slot: slot.clone(),
+        };
+        let writer =
+            ArrowWriter::try_new(sink, schema, Some(properties)).map_err(|error| slot.explain(key, error))?;
+        Ok(Self { storage: Arc::clone(storage), key: key.to_owned(), writer, slot })
+    }
+
+    /// Adds rows to the row group in progress.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), LerobotError> {
+        self.writer.write(batch).map_err(|error| self.slot.explain(&self.key, error))
+    }
+
+    /// Ends the row group in progress, if it has rows.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn end_row_group(&mut self) -> Result<(), LerobotError> {
+        self.writer.flush().map_err(|error| self.slot.explain(&self.key, error))
+    }
+
+    /// Ends the file: durable and visible when it returns. Gives its size in bytes.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn finish(self) -> Result<u64, LerobotError> {
+        let Self { storage, key, writer, slot } = self;
+        let mut sink = writer.into_inner().map_err(|error| slot.explain(&key, error))?;
+        sink.flush().map_err(|error| slot.explain(&key, error))?;
+        sink.writer.finish()?;
+        tracing::debug!(location = %storage.location(), key, bytes = sink.written, "wrote a parquet file");
+        Ok(sink.written)
+    }
+}
+
+/// A Parquet file to read, page by page.
+#[derive(Debug)]
+pub struct ParquetIn {
+    key: String,
+    size: u64,
+    builder: ParquetRecordBatchReaderBuilder<Chunks>,
+    slot: Slot,
+}
+
+#[derive(Debug, Clone)]
+struct Chunks {
+    storage: SharedStorage,
+    key: String,
+    size: u64,
+    slot: Slot,
+}
+
+/// Reads on from an offset.
+#[derive(Debug)]
+struct ChunkRead {
+    chunks: Chunks,
+    offset: u64,
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = BufReader<ChunkRead>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::with_capacity(HEADER_BYTES, ChunkRead { chunks: self.clone(), offset: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let bytes = self.storage.read_at(&self.key, start, length).map_err(|error| self.slot.keep(error))?;
+        if bytes.len() < length {
+            return Err(ParquetError::EOF(format!("the file ends {} bytes early", length - bytes.len())));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Read for ChunkRead {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let Chunks { storage, key, slot, .. } = &self.chunks;
+        let bytes = storage.read_at(key, self.offset, space.len()).map_err(|error| slot.keep(error))?;
+        let count = bytes.len().min(space.len());
+        for (to, from) in space.iter_mut().zip(&bytes) {
+            *to = *from;
+        }
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+impl ParquetIn {
+    /// Opens a file and reads its footer.
+    ///
+    /// # Errors
+    /// The storage's, and [`LerobotError::Damaged`] for what is no Parquet file.
+    pub fn open(storage: &SharedStorage, key: &str) -> Result<Self, LerobotError> {
+        let slot = Slot::default();
+        let size = storage.head(key)?.size;
+        let chunks = Chunks { storage: Arc::clone(storage), key: key.to_owned(), size, slot: slot.clone() };
+        let builder = ParquetRecordBatchReaderBuilder::try_new(chunks)
+            .map_err(|error| slot.explain(key, format!("no readable Parquet file: {error}")))?;
+        Ok(Self { key: key.to_owned(), size, builder, slot })
+    }
+
+    /// The file's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The columns as Arrow has them.
+    pub fn schema(&self) -> &SchemaRef {
+        self.builder.schema()
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        self.builder.metadata()
+    }
+
+    /// A value of the key-value metadata.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        let notes = self.metadata().file_metadata().key_value_metadata()?;
+        notes.iter().find(|note| note.key == key)?.value.as_deref()
+    }
+
+    /// Reads all rows, at most `batch_rows` at a time; only the columns that `wanted` takes by their name.
+    ///
+    /// # Errors
+    /// [`LerobotError::Damaged`] when the columns cannot be read.
+    pub fn batches(self, batch_rows: usize, wanted: impl Fn(&str) -> bool) -> Result<Batches, LerobotError> {
+        let roots = self.builder.schema().fields().iter().enumerate();
+        let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(at, _)| at).collect();
+        let mask = ProjectionMask::roots(self.builder.parquet_schema(), roots);
+        let reader = self.builder.with_projection(mask).with_batch_size(batch_rows.max(1)).build();
+        let reader = reader.map_err(|error| self.slot.explain(&self.key, error))?;
+        Ok(Batches { key: self.key, slot: self.slot, reader })
+    }
+}
+
+/// Rows, batch by batch.
+pub struct Batches {
+    key: String,
+    slot: Slot,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, LerobotError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(batch.map_err(|error| self.slot.explain(&self.key, error)))
+    }
+}
