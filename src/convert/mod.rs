@@ -2,4 +2,11 @@
 //!
 //! Architecture Invariant: knows nothing of queues, leases or signals: it is given a stop flag and gives back segments.
 
+pub mod align;
+pub mod grid;
+pub mod mapping;
+mod nearest;
+#[cfg(test)]
+mod testing;
+
 pub use crate::work::{SegmentDone, StopFlag, Work, WorkError};
