@@ -1,0 +1,86 @@
+//! Ranges of one object in storage, with its size known.
+
+use super::SourceError;
+use crate::storage::SharedStorage;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// What a scan reads ahead.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// A recording's object.
+#[derive(Debug, Clone)]
+pub(crate) struct File {
+    storage: SharedStorage,
+    key: String,
+    size: u64,
+    /// Its place and key, for messages.
+    name: String,
+}
+
+impl File {
+    pub(crate) fn open(storage: SharedStorage, key: &str) -> Result<Self, SourceError> {
+        let size = storage.head(key)?.size;
+        let name = format!("{}/{key}", storage.location().trim_end_matches('/'));
+        Ok(Self { storage, key: key.to_owned(), size, name })
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Exactly this range, in one read.
+    pub(crate) fn range(&self, range: Range<u64>) -> Result<Bytes, SourceError> {
+        let len = range.end.saturating_sub(range.start);
+        let short = |got: usize| SourceError::Damaged {
+            file: self.name.clone(),
+            offset: range.start,
+            reason: format!("{len} bytes expected, {got} read"),
+        };
+        let len = usize::try_from(len).map_err(|_| short(0))?;
+        let bytes = self.storage.read_at(&self.key, range.start, len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(short(bytes.len())) }
+    }
+}
+
+/// Reads forward through a file in few, large reads.
+pub(crate) struct Window<'f> {
+    file: &'f File,
+    start: u64,
+    bytes: Bytes,
+}
+
+impl<'f> Window<'f> {
+    pub(crate) fn new(file: &'f File) -> Self {
+        Self { file, start: 0, bytes: Bytes::new() }
+    }
+
+    /// This range, which must lie within the file.
+    pub(crate) fn get(&mut self, range: Range<u64>) -> Result<Bytes, SourceError> {
+        if let Some(held) = self.held(&range) {
+            return Ok(held);
+        }
+        let end = range.end.max(range.start.saturating_add(WINDOW_BYTES).min(self.file.size()));
+        self.bytes = self.file.range(range.start..end)?;
+        self.start = range.start;
+        self.held(&range).ok_or_else(|| SourceError::Damaged {
+            file: self.file.name().to_owned(),
+            offset: range.start,
+            reason: "a range that cannot be".to_owned(),
+        })
+    }
+
+    fn held(&self, range: &Range<u64>) -> Option<Bytes> {
+        let from = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        let to = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
+        (from <= to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}

@@ -1,0 +1,279 @@
+//! Recordings: MCAP files in storage, read by ranges. It knows topics, times and bytes; what the bytes mean is
+//! [`super::decode`]'s business.
+//!
+//! A file with a usable summary is never read as a whole: its message indexes say where each message lies, and one
+//! chunk is one ranged read. A file without one, or cut short, is scanned once when it is opened.
+//!
+//! Memory: the index of the topics asked for (16 bytes a message), and for each reader a bounded cache of chunks.
+
+mod catalog;
+mod chunk;
+mod error;
+mod file;
+mod index;
+mod reader;
+mod record;
+mod scan;
+mod summary;
+
+pub use error::SourceError;
+pub use reader::Reader;
+
+use crate::convert::StopFlag;
+use crate::convert::decode::{DecodeError, Schema};
+use crate::storage::SharedStorage;
+use bytes::Bytes;
+use catalog::Catalog;
+use chunk::Chunk;
+use file::File;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A topic of one recording: its place in [`Recording::topics`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub usize);
+
+/// A topic, with all channels of its name together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name, as the recording has it (a leading `/` is usual, not certain).
+    pub name: String,
+    /// The message type, with or without `/msg/`. Empty if the recording gives none.
+    pub schema_name: String,
+    /// How the definition is written: `ros2msg`, `ros1msg`, `jsonschema`, … Empty if there is none.
+    pub schema_encoding: String,
+    /// The definition.
+    pub schema_data: Bytes,
+    /// How the messages are written: `cdr`, `ros1`, `json`, …
+    pub message_encoding: String,
+    /// How many messages there are.
+    pub message_count: Option<u64>,
+}
+
+/// Which of a message's times orders it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeSource {
+    /// When it was recorded.
+    #[default]
+    Log,
+    /// When it was published.
+    Publish,
+    /// The stamp in the message; its log time for types without one.
+    Header,
+}
+
+/// Where a message lies and when it counts. Ordered by stamp, then by place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageRef {
+    /// Nanoseconds since the epoch, by the time source that was asked for.
+    pub stamp_ns: u64,
+    /// Which chunk, in the order of the file.
+    pub chunk: u32,
+    /// Where its record begins in the decompressed chunk.
+    pub offset: u32,
+}
+
+const _: () = assert!(size_of::<MessageRef>() == 16);
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Its topic.
+    pub topic: TopicId,
+    /// When it was recorded, nanoseconds.
+    pub log_ns: u64,
+    /// When it was published, nanoseconds.
+    pub publish_ns: u64,
+    /// Its bytes, borrowed from the reader's cache.
+    pub data: &'a [u8],
+}
+
+/// An open recording. Cheap to clone, and shared between threads.
+#[derive(Debug, Clone)]
+pub struct Recording(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    catalog: Catalog,
+}
+
+impl Recording {
+    /// Opens a recording: reads its summary, or scans the file once when there is none to rely on.
+    ///
+    /// # Errors
+    /// Storage errors with their class; [`SourceError::NotARecording`] for other files; [`SourceError::Damaged`] for a
+    /// file whose middle is broken (one whose end is missing is only [`Recording::is_cut`]).
+    pub fn open(storage: SharedStorage, key: &str, stop: &StopFlag) -> Result<Self, SourceError> {
+        let file = File::open(storage, key)?;
+        check_magic(&file)?;
+        let catalog = match summary::read(&file)? {
+            Ok(catalog) => catalog,
+            Err(reason) => {
+                tracing::debug!(file = file.name(), reason, "the recording is scanned");
+                let mut catalog = scan::scan(&file, stop)?;
+                if !catalog.cut {
+                    catalog.warnings.push(format!("{}: {reason}; the file was scanned instead", file.name()));
+                }
+                catalog
+            }
+        };
+        Ok(Self(Arc::new(Inner { file, catalog })))
+    }
+
+    /// Its key in storage.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.file.key()
+    }
+
+    /// Its size in storage.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.0.file.size()
+    }
+
+    /// All topics, in the order of their names.
+    #[must_use]
+    pub fn topics(&self) -> &[Topic] {
+        &self.0.catalog.topics
+    }
+
+    /// A topic by its exact name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<TopicId> {
+        self.topics().binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(TopicId)
+    }
+
+    /// Whether messages are found by indexes; otherwise indexing reads all chunks.
+    #[must_use]
+    pub fn is_indexed(&self) -> bool {
+        self.0.catalog.indexed
+    }
+
+    /// Whether the file ends before its data does.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.0.catalog.cut
+    }
+
+    /// What the user should know of the file.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.0.catalog.warnings
+    }
+
+    /// Why a topic's messages cannot be taken as one stream: its channels differ in type. None if they can.
+    #[must_use]
+    pub fn conflict(&self, topic: TopicId) -> Option<&str> {
+        self.0.catalog.conflicts.get(topic.0).and_then(Option::as_deref)
+    }
+
+    /// The parsed message type of a topic, checked against (for JSON without a definition: learned from) its first message.
+    ///
+    /// # Errors
+    /// [`SourceError::Decode`] when the definition or the encoding cannot be used, or the label is wrong.
+    pub fn schema(&self, topic: TopicId, stop: &StopFlag) -> Result<Schema, SourceError> {
+        let Some(known) = self.topic_at(topic) else {
+            return Err(self.topic_error(topic, "there is no such topic".to_owned()));
+        };
+        let mut schema = Schema::parse(known).map_err(|e| self.decode_error(topic, e))?;
+        self.with_first_message(topic, stop, |data| schema.learn(data))?
+            .unwrap_or(Ok(()))
+            .map_err(|e| self.decode_error(topic, e))?;
+        Ok(schema)
+    }
+
+    /// Every message of these topics, for each topic ordered by (stamp, place in the file).
+    ///
+    /// By log time on an indexed file it reads message indexes and never chunks; otherwise each chunk that may hold one
+    /// of the topics, once.
+    ///
+    /// # Errors
+    /// Of a topic whose channels differ ([`Recording::conflict`]), damaged chunks, stamps that cannot be decoded, and
+    /// [`SourceError::Stopped`].
+    pub fn index(
+        &self,
+        topics: &[TopicId],
+        time: TimeSource,
+        stop: &StopFlag,
+    ) -> Result<Vec<Vec<MessageRef>>, SourceError> {
+        index::index(self, topics, time, stop)
+    }
+
+    /// A reader of messages, with a cache of its own.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.clone())
+    }
+
+    pub(crate) fn topic_at(&self, topic: TopicId) -> Option<&Topic> {
+        self.topics().get(topic.0)
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.0.catalog
+    }
+
+    fn file(&self) -> &File {
+        &self.0.file
+    }
+
+    fn topic_name(&self, topic: TopicId) -> String {
+        self.topic_at(topic).map_or_else(|| format!("#{}", topic.0), |t| t.name.clone())
+    }
+
+    fn topic_error(&self, topic: TopicId, reason: String) -> SourceError {
+        SourceError::Topic { file: self.0.file.name().to_owned(), topic: self.topic_name(topic), reason }
+    }
+
+    fn decode_error(&self, topic: TopicId, source: DecodeError) -> SourceError {
+        SourceError::Decode { file: self.0.file.name().to_owned(), topic: self.topic_name(topic), source }
+    }
+
+    /// Gives the first message of a topic in the file to `take`; none if there is none.
+    fn with_first_message<T>(
+        &self,
+        topic: TopicId,
+        stop: &StopFlag,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, SourceError> {
+        let file = self.file().name();
+        let wanted = |channel: u16| self.catalog().by_channel.get(&channel) == Some(&topic);
+        for stretch in self.catalog().stretches.iter().filter(|s| s.may_hold(wanted)) {
+            if stop.is_set() {
+                return Err(SourceError::Stopped);
+            }
+            let bytes = self.file().range(stretch.range.clone())?;
+            let chunk = Chunk::from_bytes(file, stretch, bytes, Vec::new())?;
+            for framed in chunk.records(file) {
+                if let Some(message) = chunk.message(file, framed?)?
+                    && wanted(message.channel)
+                {
+                    return Ok(Some(take(message.data)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn check_magic(file: &File) -> Result<(), SourceError> {
+    /// Enough to tell the formats apart.
+    const START_BYTES: u64 = 16;
+    let start = file.range(0..file.size().min(START_BYTES))?;
+    if start.starts_with(mcap::MAGIC) {
+        return Ok(());
+    }
+    let reason = if start.is_empty() {
+        "the file is empty"
+    } else if start.starts_with(b"#ROSBAG V") {
+        "it is a ROS 1 bag, which is not read; convert it to MCAP with `mcap convert`"
+    } else if start.starts_with(b"SQLite format 3") {
+        "it is a ROS 2 bag in SQLite, which is not read; convert it with `ros2 bag convert` or `mcap convert`"
+    } else {
+        "it does not begin as an MCAP file begins; give MCAP recordings only"
+    };
+    Err(SourceError::NotARecording { file: file.name().to_owned(), reason: reason.to_owned() })
+}

@@ -1,0 +1,85 @@
+//! Messages by their place, over a small cache of decompressed chunks.
+
+use super::chunk::Chunk;
+use super::{Message, MessageRef, Recording, SourceError};
+
+/// Decompressed chunks are kept up to this size. The two last ones are kept whatever their size.
+const MAX_CACHED_BYTES: usize = 32 << 20;
+const MIN_CACHED_CHUNKS: usize = 2;
+
+/// Reads messages of one recording. Each conversion has its own.
+#[derive(Debug)]
+pub struct Reader {
+    recording: Recording,
+    /// By number, the one used last at the end.
+    cache: Vec<(u32, Chunk)>,
+    bytes_read: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(recording: Recording) -> Self {
+        Self { recording, cache: Vec::new(), bytes_read: 0 }
+    }
+
+    /// The message at a place that [`Recording::index`] gave. A chunk that is not in the cache costs one ranged read.
+    ///
+    /// # Errors
+    /// Storage errors, damaged chunks and messages, and compressions that are not supported.
+    pub fn message(&mut self, at: MessageRef) -> Result<Message<'_>, SourceError> {
+        match self.cache.iter().position(|(number, _)| *number == at.chunk) {
+            Some(last) if last + 1 == self.cache.len() => {}
+            Some(place) => {
+                let entry = self.cache.remove(place);
+                self.cache.push(entry);
+            }
+            None => self.load(at)?,
+        }
+        let file = self.recording.file().name();
+        let Some((_, chunk)) = self.cache.last() else { return Err(self.no_such(at)) };
+        let message = chunk.message_at(file, at.offset)?;
+        let topic = self.recording.catalog().by_channel.get(&message.channel).copied().ok_or_else(|| {
+            chunk.damaged(
+                file,
+                at.offset as usize,
+                &format!("a message of the unknown channel {}", message.channel),
+            )
+        })?;
+        Ok(Message { topic, log_ns: message.log_ns, publish_ns: message.publish_ns, data: message.data })
+    }
+
+    /// Bytes read from storage so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    fn load(&mut self, at: MessageRef) -> Result<(), SourceError> {
+        let recording = self.recording.clone();
+        let stretch = usize::try_from(at.chunk).ok().and_then(|n| recording.catalog().stretches.get(n));
+        let stretch = stretch.ok_or_else(|| self.no_such(at))?;
+        let bytes = recording.file().range(stretch.range.clone())?;
+        self.bytes_read = self.bytes_read.saturating_add(bytes.len() as u64);
+        let spare = self.evict();
+        let chunk = Chunk::from_bytes(recording.file().name(), stretch, bytes, spare)?;
+        self.cache.push((at.chunk, chunk));
+        Ok(())
+    }
+
+    /// Makes room for one more chunk; gives a buffer to fill.
+    fn evict(&mut self) -> Vec<u8> {
+        let mut spare = Vec::new();
+        let held = |cache: &[(u32, Chunk)]| cache.iter().map(|(_, c)| c.bytes().len()).sum::<usize>();
+        while self.cache.len() >= MIN_CACHED_CHUNKS && held(&self.cache) > MAX_CACHED_BYTES {
+            spare = self.cache.remove(0).1.into_spare();
+        }
+        spare
+    }
+
+    fn no_such(&self, at: MessageRef) -> SourceError {
+        SourceError::Damaged {
+            file: self.recording.file().name().to_owned(),
+            offset: 0,
+            reason: format!("chunk {} was asked for, and there is none", at.chunk),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Walks a recording from its start when its summary is absent or broken, as after a crash of the recorder. Each chunk
+//! is decompressed once, since topics may be declared in chunks only.
+
+use super::SourceError;
+use super::catalog::{Catalog, Channels, Stretch};
+use super::chunk::{Chunk, MAX_CHUNK_BYTES, too_large};
+use super::file::{File, Window};
+use super::record::{self, Framed, PREFIX_BYTES};
+use crate::convert::StopFlag;
+use bytes::Bytes;
+use mcap::MAGIC;
+use mcap::records::op;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Messages outside of chunks are taken together up to this size.
+const MAX_RUN_BYTES: u64 = 4 << 20;
+/// Stretches of one recording.
+const MAX_STRETCHES: usize = 16 << 20;
+
+struct Scan<'f> {
+    file: &'f File,
+    channels: Channels,
+    counts: BTreeMap<u16, u64>,
+    stretches: Vec<Stretch>,
+    spare: Vec<u8>,
+}
+
+/// Finds all topics and stretches. Of a file that is cut, whole records count.
+pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError> {
+    let mut scan = Scan {
+        file,
+        channels: Channels::default(),
+        counts: BTreeMap::new(),
+        stretches: Vec::new(),
+        spare: Vec::new(),
+    };
+    let mut window = Window::new(file);
+    let mut at = MAGIC.len() as u64;
+    let cut = loop {
+        if stop.is_set() {
+            return Err(SourceError::Stopped);
+        }
+        let prefix_end = at.saturating_add(PREFIX_BYTES as u64);
+        if prefix_end > file.size() {
+            break true;
+        }
+        let prefix = window.get(at..prefix_end)?;
+        let mut fields = record::Fields(&prefix);
+        let opcode = fields.take(1).and_then(|b| b.first()).copied().unwrap_or(0);
+        let end = fields.u64().and_then(|len| prefix_end.checked_add(len)).filter(|end| *end <= file.size());
+        let Some(end) = end.filter(|_| opcode != 0) else { break true };
+        match opcode {
+            op::DATA_END | op::FOOTER => break false,
+            op::SCHEMA | op::CHANNEL | op::MESSAGE | op::CHUNK => {
+                if end - at > MAX_CHUNK_BYTES {
+                    return Err(too_large(file.name(), at, end - at));
+                }
+                scan.record(at..end, opcode, window.get(at..end)?)?;
+            }
+            // Attachments, metadata, indexes and what newer versions may add.
+            _ => {}
+        }
+        at = end;
+    };
+    let mut catalog = scan.channels.into_catalog(&scan.counts);
+    catalog.stretches = scan.stretches;
+    catalog.cut = cut;
+    if cut {
+        catalog.warnings.push(format!(
+            "{}: the file is cut or unreadable from byte {at} of {}; the whole chunks before it are used",
+            file.name(),
+            file.size()
+        ));
+    }
+    Ok(catalog)
+}
+
+impl Scan<'_> {
+    fn record(&mut self, range: Range<u64>, opcode: u8, bytes: Bytes) -> Result<(), SourceError> {
+        let framed = record::at(&bytes, 0);
+        let framed = framed.ok_or_else(|| self.damaged(range.start, "a record that does not fit"))?;
+        match opcode {
+            op::CHUNK => self.chunk(range, bytes.clone()),
+            op::MESSAGE => self.loose_message(range, framed),
+            _ => self.declaration(range.start, framed),
+        }
+    }
+
+    fn chunk(&mut self, range: Range<u64>, bytes: Bytes) -> Result<(), SourceError> {
+        let start = range.start;
+        let mut stretch = Stretch { range, is_chunk: true, index: None, channels: None };
+        let chunk = Chunk::from_bytes(self.file.name(), &stretch, bytes, std::mem::take(&mut self.spare))?;
+        let mut seen: BTreeMap<u16, u64> = BTreeMap::new();
+        for framed in chunk.records(self.file.name()) {
+            let framed = framed?;
+            match chunk.message(self.file.name(), framed)? {
+                Some(message) => *seen.entry(message.channel).or_default() += 1,
+                None => self.declaration(start, framed)?,
+            }
+        }
+        stretch.channels = Some(self.count(start, seen)?);
+        self.spare = chunk.into_spare();
+        self.push(stretch)
+    }
+
+    /// Adds counts; the channels counted, in order.
+    fn count(&mut self, at: u64, seen: BTreeMap<u16, u64>) -> Result<Vec<u16>, SourceError> {
+        for (channel, n) in &seen {
+            if !self.channels.knows(*channel) {
+                return Err(self.damaged(at, &format!("a message of the unknown channel {channel}")));
+            }
+            *self.counts.entry(*channel).or_default() += n;
+        }
+        Ok(seen.into_keys().collect())
+    }
+
+    fn loose_message(&mut self, range: Range<u64>, framed: Framed<'_>) -> Result<(), SourceError> {
+        let message = record::message(framed.body)
+            .ok_or_else(|| self.damaged(range.start, "a message too short for its header"))?;
+        let channels = self.count(range.start, BTreeMap::from([(message.channel, 1)]))?;
+        if let Some(last) = self.stretches.last_mut()
+            && !last.is_chunk
+            && last.range.end == range.start
+            && range.end - last.range.start <= MAX_RUN_BYTES
+        {
+            last.range.end = range.end;
+            if let Some(known) = &mut last.channels
+                && let Err(place) = known.binary_search(&message.channel)
+            {
+                known.insert(place, message.channel);
+            }
+            return Ok(());
+        }
+        self.push(Stretch { range, is_chunk: false, index: None, channels: Some(channels) })
+    }
+
+    fn declaration(&mut self, at: u64, framed: Framed<'_>) -> Result<(), SourceError> {
+        let added = match framed.opcode {
+            op::SCHEMA => record::schema(framed.body).map(|s| self.channels.add_schema(s)),
+            op::CHANNEL => record::channel(framed.body).map(|c| self.channels.add_channel(c)),
+            _ => return Ok(()),
+        };
+        match added {
+            Some(Ok(())) => Ok(()),
+            Some(Err(reason)) => Err(self.damaged(at, &reason)),
+            None => Err(self.damaged(at, "a schema or channel whose fields do not fit its record")),
+        }
+    }
+
+    fn push(&mut self, stretch: Stretch) -> Result<(), SourceError> {
+        if self.stretches.len() >= MAX_STRETCHES {
+            return Err(self.damaged(stretch.range.start, &format!("more than {MAX_STRETCHES} chunks")));
+        }
+        self.stretches.push(stretch);
+        Ok(())
+    }
+
+    fn damaged(&self, offset: u64, reason: &str) -> SourceError {
+        SourceError::Damaged { file: self.file.name().to_owned(), offset, reason: reason.to_owned() }
+    }
+}
