@@ -64,30 +64,3 @@ fn items(inner: &str) -> Result<Items, String> {
     }
     Ok(Items::Range(from, to))
 }
-
-/// The candidate nearest to a misspelt name, if one is near.
-pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (wanted.len() / 3).clamp(1, 4);
-    candidates
-        .map(|c| (distance(wanted, c), c))
-        .filter(|(d, c)| *d <= allowed || (wanted.len() > 2 && c.contains(wanted)))
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, c)| c)
-}
-
-/// Levenshtein's distance, without regard to case.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for ((cb, pair), left) in b.iter().zip(row.windows(2)).zip(0..) {
-            let (diagonal, above) = (pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0));
-            let before: usize = next.get::<usize>(left).copied().unwrap_or(0);
-            next.push((diagonal + usize::from(*cb != ca)).min(above + 1).min(before + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}

@@ -5,6 +5,7 @@ use super::extract::ValueKind;
 use super::path::{self, Items, Segment};
 use super::schema::is_bytes;
 use super::types::{Count, Kind, Primitive, Types};
+use crate::convert::nearest::{listed, meant};
 
 /// Elements that are given names.
 const MAX_NAMED_ELEMENTS: usize = 4_096;
@@ -149,12 +150,8 @@ fn described(types: &Types, kind: Kind, count: Count) -> String {
 fn unknown(types: &Types, index: usize, name: &str, so_far: &str) -> String {
     let visible = || types.fields(index).iter().filter(|f| !f.hidden).map(|f| f.name.as_str());
     let place = if so_far.is_empty() { "the message".to_owned() } else { so_far.to_owned() };
-    let mut listed: Vec<&str> = visible().take(MAX_LISTED).collect();
-    if visible().count() > MAX_LISTED {
-        listed.push("…");
-    }
-    let hint = path::nearest(name, visible()).map(|n| format!(", did you mean {n}?")).unwrap_or_default();
-    format!("{place} has no {name}{hint}; its fields are {}", listed.join(", "))
+    let hint = meant(name, visible()).map(|n| format!(", did you mean {n:?}?")).unwrap_or_default();
+    format!("{place} has no {name}{hint}; its fields are {}", listed(visible(), MAX_LISTED))
 }
 
 /// What kinds of leaves a subtree has.
