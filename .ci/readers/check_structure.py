@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Is this a LeRobot v3.0 dataset? Loads it as users do, with `datasets` and pandas, and holds it against the rules of the format.
+
+    check_structure.py DATASET
+
+Ends with a line that begins with OK, or with every rule that is broken and exit code 1. It knows no recording and compares no
+values with one: `check_values.py` does. Datasets with video are refused: nothing here reads frames of an mp4.
+"""
+import glob, json, sys, tempfile
+from io import BytesIO
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+INDEX_FEATURES = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
+STATISTICS = ["min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"]
+ARROW = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
+
+
+class Rules:
+    def __init__(self):
+        self.broken = []
+
+    def hold(self, truth, rule):
+        if not truth:
+            self.broken.append(rule)
+        return truth
+
+
+def loader_features(features):
+    """The features as the loader of LeRobot gives them to `datasets`."""
+    out = {}
+    for name, f in features.items():
+        shape, dtype = tuple(f["shape"]), f["dtype"]
+        if dtype == "image":
+            out[name] = datasets.Image()
+        elif shape == (1,):
+            out[name] = datasets.Value(dtype)
+        elif len(shape) == 2:
+            out[name] = datasets.Array2D(shape=shape, dtype=dtype)
+        else:
+            out[name] = datasets.Sequence(datasets.Value(dtype), length=shape[0])
+    return datasets.Features(out)
+
+
+def arrow_type(f):
+    if f["dtype"] == "image" or len(f["shape"]) > 1:
+        return None
+    base = ARROW[f["dtype"]]
+    return base if f["shape"] == [1] else pa.list_(pa.field("element", base), f["shape"][0])
+
+
+def check_info(rules, info):
+    rules.hold(info["codebase_version"] == "v3.0", "info.json: codebase_version is not v3.0")
+    rules.hold(isinstance(info["fps"], int) and info["fps"] > 0, "info.json: fps is no positive integer")
+    for key, value in {"chunks_size": 1000, "data_files_size_in_mb": 100, "video_files_size_in_mb": 200}.items():
+        rules.hold(info.get(key) == value, f"info.json: {key} is not {value}")
+    rules.hold(info["splits"] == {"train": f"0:{info['total_episodes']}"}, "info.json: splits does not name every episode")
+    rules.hold("robot_type" in info, "info.json: no robot_type")
+    rules.hold(info.get("video_path", 1) is None, "info.json: video_path is not null in a dataset without video")
+    features = info["features"]
+    rules.hold(list(features)[-5:] == list(INDEX_FEATURES), "info.json: the five index features are not the last ones")
+    for name, dtype in INDEX_FEATURES.items():
+        f = features.get(name, {})
+        rules.hold(f.get("dtype") == dtype and f.get("shape") == [1], f"info.json: {name} is not {dtype} [1]")
+    for name, f in features.items():
+        rules.hold("/" not in name, f"info.json: a slash in the name {name}")
+        rules.hold(f["dtype"] in {*ARROW, "image"}, f"info.json: {name} has dtype {f['dtype']}")
+        if f["dtype"] == "image":
+            rules.hold(f["names"] == ["height", "width", "channels"] and f["shape"][2] == 3, f"info.json: {name} is not height, width, 3 channels")
+        elif f["names"] is not None:
+            rules.hold(len(f["names"]) == f["shape"][0], f"info.json: {name} has as many names as elements")
+
+
+def check_data(rules, root, info, paths):
+    """Each data file by itself: columns, types, row groups, compression."""
+    episodes_seen = []
+    for path in paths:
+        file, where = pq.ParquetFile(path), Path(path).relative_to(root)
+        schema = file.schema_arrow
+        rules.hold(schema.names == list(info["features"]), f"{where}: columns are not the features in their order")
+        rules.hold(b"huggingface" in (schema.metadata or {}), f"{where}: no huggingface metadata")
+        for name, f in info["features"].items():
+            want = arrow_type(f)
+            if want is not None:
+                rules.hold(schema.field(name).type == want, f"{where}: {name} is {schema.field(name).type}, not {want}")
+            elif f["dtype"] == "image":
+                fields = {x.name: x.type for x in schema.field(name).type}
+                rules.hold(fields == {"bytes": pa.binary(), "path": pa.string()}, f"{where}: {name} is {fields}")
+        for g in range(file.num_row_groups):
+            group = file.read_row_group(g, columns=["episode_index"])["episode_index"].to_pylist()
+            rules.hold(len(set(group)) == 1, f"{where}: row group {g} holds rows of several episodes")
+            episodes_seen.append(group[0])
+            codecs = {file.metadata.row_group(g).column(c).compression for c in range(file.metadata.num_columns)}
+            rules.hold(codecs == {"SNAPPY"}, f"{where}: row group {g} is compressed by {codecs}")
+    rules.hold(episodes_seen == list(range(info["total_episodes"])), "data: not one row group for each episode, in order")
+
+
+def check_tasks(rules, root, info):
+    tasks = pd.read_parquet(root / "meta/tasks.parquet")
+    rules.hold(tasks.index.name == "task" and all(isinstance(t, str) for t in tasks.index), "tasks.parquet: the index is not the task's text")
+    rules.hold(tasks.task_index.tolist() == list(range(info["total_tasks"])), "tasks.parquet: task_index does not count from 0")
+    rules.hold(tasks.index.is_unique, "tasks.parquet: a task stands there twice")
+    return tasks.index.tolist()
+
+
+def check_episodes(rules, root, info, data, tasks):
+    files = sorted(glob.glob(f"{root}/meta/episodes/*/*.parquet"))
+    rows = [row for f in files for row in pq.read_table(f).to_pylist()]
+    rules.hold(len(rows) == info["total_episodes"], "episodes: not as many as info.json says")
+    at = 0
+    for i, e in enumerate(rows):
+        n = e["length"]
+        rules.hold(n > 0, f"episode {i}: no frames")
+        rules.hold(e["episode_index"] == i, f"episode {i}: episode_index is {e['episode_index']}")
+        rules.hold((e["dataset_from_index"], e["dataset_to_index"]) == (at, at + n), f"episode {i}: its index range is wrong")
+        span, at = slice(at, at + n), at + n
+        rules.hold((data["episode_index"][span] == i).all(), f"episode {i}: rows of another episode in its range")
+        rules.hold(np.array_equal(data["frame_index"][span], np.arange(n)), f"episode {i}: frame_index does not count from 0")
+        exact = (np.arange(n) / info["fps"]).astype(np.float32)
+        rules.hold(np.array_equal(data["timestamp"][span], exact), f"episode {i}: timestamp is not frame_index / fps")
+        used = data["task_index"][span]
+        valid = rules.hold(((used >= 0) & (used < len(tasks))).all(), f"episode {i}: a task_index that is no row of tasks.parquet")
+        rules.hold(not valid or {tasks[t] for t in used} == set(e["tasks"]), f"episode {i}: tasks are not those of its frames")
+        place = info["data_path"].format(chunk_index=e["data/chunk_index"], file_index=e["data/file_index"])
+        inside = (root / place).is_file() and i in pq.read_table(root / place, columns=["episode_index"])["episode_index"].to_pylist()
+        rules.hold(inside, f"episode {i}: not in {place}")
+        rules.hold((e["meta/episodes/chunk_index"], e["meta/episodes/file_index"]) == (0, 0), f"episode {i}: wrong place of its own entry")
+        for name, f in info["features"].items():
+            stats = {s: e.get(f"stats/{name}/{s}") for s in STATISTICS}
+            check_stats(rules, f"episode {i}: stats/{name}", f, stats, n)
+    rules.hold(at == info["total_frames"], "episodes: lengths do not add up to total_frames")
+
+
+def check_stats(rules, where, f, stats, frames):
+    if f["dtype"] == "string" or len(f["shape"]) == 2:  # LeRobot reduces matrices its own way, and nothing here writes one
+        return
+    if not rules.hold(all(stats.get(s) is not None for s in STATISTICS), f"{where}: one of {', '.join(STATISTICS)} is missing"):
+        return
+    shape = (3, 1, 1) if f["dtype"] == "image" else tuple(f["shape"])
+    for s in STATISTICS:
+        got = np.array(stats[s], dtype=float)
+        rules.hold(got.shape == ((1,) if s == "count" else shape), f"{where}/{s}: shape {got.shape}")
+        rules.hold(np.isfinite(got).all(), f"{where}/{s}: not a number")
+    ordered = [np.array(stats[s], dtype=float) for s in ("min", "q01", "q10", "q50", "q90", "q99", "max")]
+    rules.hold(all((a <= b + 1e-6 * (1 + abs(b))).all() for a, b in zip(ordered, ordered[1:])), f"{where}: quantiles out of order")
+    count = stats["count"][0]
+    rules.hold(0 < count <= frames if f["dtype"] == "image" else count == frames, f"{where}/count: {count} of {frames} frames")
+    if f["dtype"] == "image":
+        rules.hold(ordered[0].min() >= 0 and ordered[-1].max() <= 1, f"{where}: pixels are not within 0 and 1")
+
+
+def check_numbers(rules, data, info, stats):
+    """The statistics of the whole dataset against its own numbers, where they are exact."""
+    for name, f in info["features"].items():
+        check_stats(rules, f"stats.json: {name}", f, stats.get(name, {}), info["total_frames"])
+        if f["dtype"] in ("image", "string") or len(f["shape"]) == 2 or name not in stats:
+            continue
+        x = np.asarray(data[name], dtype=np.float64).reshape(info["total_frames"], -1)
+        for s, got in (("min", x.min(0)), ("max", x.max(0)), ("mean", x.mean(0)), ("std", x.std(0))):
+            near = np.allclose(np.array(stats[name][s], dtype=float).reshape(-1), got, rtol=1e-5, atol=1e-6)
+            rules.hold(near, f"stats.json: {name}/{s} is {stats[name][s]}, the data say {got.tolist()}")
+
+
+def check_images(rules, rows, info):
+    for name, f in info["features"].items():
+        if f["dtype"] != "image":
+            continue
+        for i, cell in enumerate(rows[name]):
+            rules.hold(not (cell["path"] or "").startswith("/"), f"row {i}: {name} has an absolute path")
+            with Image.open(BytesIO(cell["bytes"])) as image:
+                good = image.format in ("JPEG", "PNG") and [image.height, image.width] == f["shape"][:2]
+                rules.hold(good, f"row {i}: {name} is {image.format} {image.size}")
+
+
+def check(root):
+    rules = Rules()
+    info = json.loads((root / "meta/info.json").read_text())
+    check_info(rules, info)
+    paths = sorted(glob.glob(f"{root}/data/*/*.parquet"))
+    check_data(rules, root, info, paths)
+    with tempfile.TemporaryDirectory() as cache:
+        data = datasets.Dataset.from_parquet(paths, features=loader_features(info["features"]), cache_dir=cache)
+        for name, f in info["features"].items():
+            if f["dtype"] == "image":
+                first = data[0][name]  # decoded, as a user gets it
+                rules.hold([first.height, first.width] == f["shape"][:2], f"{name}: pictures of {first.size}")
+        rules.hold(len(data) == info["total_frames"], "data: not as many rows as info.json says")
+        rules.hold(data["index"][:] == list(range(len(data))), "data: index is not the row's number")
+        flat = {n: np.array(data[n][:]) for n, f in info["features"].items() if f["dtype"] not in ("image", "string")}
+        tasks = check_tasks(rules, root, info)
+        check_episodes(rules, root, info, flat, tasks)
+        check_numbers(rules, flat, info, json.loads((root / "meta/stats.json").read_text()))
+        rows = {n: data.cast_column(n, datasets.Image(decode=False))[n][:] for n, f in info["features"].items() if f["dtype"] == "image"}
+        check_images(rules, rows, info)
+    left = [str(p.relative_to(root)) for p in root.rglob("*") if p.name.endswith((".tmp", ".part")) or p.name.startswith(".tmp")]
+    rules.hold(not left, f"unfinished files left behind: {left}")
+    return rules.broken, f"OK {info['total_episodes']} episodes, {info['total_frames']} frames"
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    datasets.disable_progress_bars()
+    try:
+        broken, summary = check(Path(sys.argv[1]))
+    except Exception as error:  # whatever keeps a user from loading it
+        sys.exit(f"{sys.argv[1]} cannot be loaded: {type(error).__name__}: {error}")
+    if broken:
+        print(f"{len(broken)} rules broken in {sys.argv[1]}", *broken[:12], sep="\n  ")
+        sys.exit(1)
+    print(summary)
+
+
+if __name__ == "__main__":
+    main()

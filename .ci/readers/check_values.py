@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Compares every frame of a dataset with what the truth of its recordings and the mapping say it must be.
+
+    check_values.py DATASET --mapping MAPPING.toml TRUTH...
+
+Vectors must be equal as float32, bit for bit (between two messages: within one step of float32), pictures by the CRC of
+their bytes, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. Ends with
+a line that begins with OK, or with the first differences and exit code 1. It does not check the layout: `check_structure.py` does.
+"""
+import argparse, json, sys, tomllib, zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from grid import Episode, Truth
+
+SHOWN = 12
+
+
+class Differences(Exception):
+    pass
+
+
+class Report:
+    def __init__(self):
+        self.lines, self.compared = [], 0
+
+    def same(self, what, got, want):
+        self.compared += 1
+        if got != want:
+            self.lines.append(f"{what}: is {got!r}, must be {want!r}")
+
+    def vectors(self, what, got, want, steps):
+        """Two [n, d] arrays as float32, within so many steps of float32."""
+        got, want = np.asarray(got), np.asarray(want).astype(np.float32)
+        self.compared += want.size
+        if got.dtype != np.float32 or got.shape != want.shape:
+            self.lines.append(f"{what}: is {got.dtype} {got.shape}, must be float32 {want.shape}")
+            return
+        off = distance(got, want) > steps
+        for frame in np.flatnonzero(off.any(axis=1))[:3]:
+            self.lines.append(f"{what}, frame {frame}: is {got[frame].tolist()}, must be {want[frame].tolist()}")
+        if off.any():
+            self.lines.append(f"{what}: {int(off.any(axis=1).sum())} of {len(want)} frames differ")
+
+
+def distance(a, b):
+    """How many float32 lie between two of them."""
+    def place(x):
+        bits = np.ascontiguousarray(x).view(np.int32).astype(np.int64)
+        return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    return np.abs(place(a) - place(b))
+
+
+def episode_rows(root, info, row):
+    """The rows of one episode, from the file its entry names."""
+    path = root / info["data_path"].format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
+    table = pq.read_table(path)
+    mine = np.flatnonzero(table["episode_index"].to_numpy() == row["episode_index"])
+    return table.take(mine)
+
+
+def matrix(column):
+    rows = column.to_pylist()
+    return np.array([r if isinstance(r, list) else [r] for r in rows], dtype=column.combine_chunks().flatten().to_numpy().dtype
+                    if rows and isinstance(rows[0], list) else column.to_numpy().dtype)
+
+
+def compare(report, name, table, want, fps, tasks):
+    n = want.length
+    report.same(f"{name}: frames", table.num_rows, n)
+    if table.num_rows != n:
+        return
+    for feature, rows in want.columns.items():
+        if feature not in table.column_names:
+            report.lines.append(f"{name}: no column {feature}")
+        elif feature in want.images:
+            got = [zlib.crc32(cell["bytes"]) for cell in table[feature].to_pylist()]
+            report.compared += n
+            wrong = [k for k in range(n) if got[k] != rows[k]]
+            if wrong:
+                report.lines.append(f"{name}: {feature}: {len(wrong)} of {n} pictures are not the right ones, first in frame {wrong[0]}")
+        else:
+            report.vectors(f"{name}: {feature}", matrix(table[feature]), np.array(rows), int(feature in want.linear))
+    counted = np.arange(n)
+    report.same(f"{name}: frame_index", table["frame_index"].to_pylist(), counted.tolist())
+    exact = (counted / fps).astype(np.float32)
+    report.same(f"{name}: timestamp", table["timestamp"].to_numpy().tobytes(), exact.tobytes())
+    if want.task is not None:
+        report.same(f"{name}: task", {tasks[i] for i in table["task_index"].to_pylist()}, {want.task})
+
+
+def sync_reports(root):
+    """The sync report of each recording, by its name."""
+    found = {}
+    for path in sorted((root / "meta" / "roboflow").rglob("*.json")):
+        collect(json.loads(path.read_text()), found)
+    return found
+
+
+def collect(node, found):
+    if isinstance(node, dict):
+        if "source" in node and isinstance(node.get("sync"), dict):
+            found[Path(node["source"]).name] = node["sync"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            collect(child, found)
+
+
+def check(root, mapping, truths):
+    info = json.loads((root / "meta" / "info.json").read_text())
+    files = sorted((root / "meta" / "episodes").rglob("*.parquet"))
+    episodes = [row for f in files for row in pq.read_table(f).to_pylist()]
+    tasks = pd.read_parquet(root / "meta" / "tasks.parquet").sort_values("task_index").index.tolist()
+    wanted = [(t.meta["recording"], Episode(t, mapping)) for t in sorted(truths, key=lambda t: t.meta["recording"])]
+    wanted = [(name, e) for name, e in wanted if e.failed is None and e.length > 0]
+    report = Report()
+    report.same("episodes", len(episodes), len(wanted))
+    if len(episodes) != len(wanted):
+        raise Differences(report.lines)
+    report.same("fps", info["fps"], mapping["fps"])
+    report.same("total_frames", info["total_frames"], sum(e.length for _, e in wanted))
+    sync = sync_reports(root)
+    for row, (name, want) in zip(episodes, wanted):
+        report.same(f"{name}: length", row["length"], want.length)
+        compare(report, name, episode_rows(root, info, row), want, info["fps"], tasks)
+        counts = sync.get(name, {})
+        report.same(f"{name}: grid frames in the sync report", counts.get("grid_frames"), want.grid)
+        report.same(f"{name}: dropped frames in the sync report", counts.get("dropped_frames"), want.dropped)
+    if report.lines:
+        raise Differences(report.lines)
+    dropped = sum(e.dropped for _, e in wanted)
+    return f"OK {len(wanted)} episodes, {info['total_frames']} frames, {dropped} dropped, {report.compared} values compared"
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("dataset", type=Path)
+    p.add_argument("truth", type=Path, nargs="+", help="truth files of all recordings that were converted")
+    p.add_argument("--mapping", type=Path, required=True)
+    opt = p.parse_args(argv)
+    mapping = tomllib.loads(opt.mapping.read_text())
+    try:
+        print(check(opt.dataset, mapping, [Truth(t) for t in opt.truth]))
+    except Differences as found:
+        lines = found.args[0]
+        print(f"{len(lines)} differences in {opt.dataset}", *lines[:SHOWN], sep="\n  ")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

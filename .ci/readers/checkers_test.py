@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Can the checkers fail? Breaks one thing at a time in copies of a good dataset, and expects to be told of it.
+
+    checkers_test.py ROBOFLOW      converts a small recording with the program; `roboflow validate` must see the same as we do
+
+A breach of form must be seen by check_structure.py and by `roboflow validate`; one of values by check_values.py.
+"""
+import json, shutil, sys, tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import make_recordings
+from mappings import mapping
+from matrix import HERE, call, expect
+
+DATA = "data/chunk-000/file-000.parquet"
+EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+
+
+def rewrite(root, name, edit):
+    """Passes a parquet file's table through `edit`, and writes one row group an episode again."""
+    path = root / name
+    table = edit(pq.read_table(path))
+    with pq.ParquetWriter(path, table.schema, compression="snappy") as writer:
+        episodes = table["episode_index"].to_numpy() if "episode_index" in table.column_names else np.zeros(len(table))
+        groups = np.unique(episodes) if name == DATA else [None]
+        for g in groups:
+            writer.write_table(table if g is None else table.take(np.flatnonzero(episodes == g)))
+
+
+def column(root, name, feature, edit, kind=None):
+    """Replaces a column by what `edit` makes of its list of values."""
+    def change(table):
+        at = table.column_names.index(feature)
+        field = table.schema.field(at)
+        field = field if kind is None else pa.field(feature, kind)
+        values = edit(table[feature].to_pylist())
+        return table.set_column(at, field, pa.array(values, field.type))
+    rewrite(root, name, change)
+
+
+def one(k, change):
+    """Changes element k of a list, by itself."""
+    def edit(values):
+        values[k] = change(values[k])
+        return values
+    return edit
+
+
+def nudge(row):
+    return [float(np.nextafter(np.float32(row[0]), np.float32(9)))] + row[1:]
+
+
+def swap_pictures(cells):
+    cells[3], cells[9] = cells[9], cells[3]
+    return cells
+
+
+def info(root, **changes):
+    path = root / "meta/info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def stats(root, feature, name, change):
+    path = root / "meta/stats.json"
+    all_stats = json.loads(path.read_text())
+    all_stats[feature][name] = change(all_stats[feature][name])
+    path.write_text(json.dumps(all_stats))
+
+
+def drop_column(root, name, feature):
+    rewrite(root, name, lambda t: t.drop_columns([feature]))
+
+
+def other_task(root):
+    rewrite(root, "meta/tasks.parquet", lambda t: t.set_column(t.column_names.index("task"), "task", pa.array(["do nothing"]))
+            .replace_schema_metadata(t.schema.metadata))
+    column(root, EPISODES, "tasks", lambda rows: [["do nothing"] for _ in rows])
+
+
+def sync_count(root):
+    """Every dropped_frames in the reports, wherever it stands, one too many."""
+    for path in (root / "meta/roboflow").rglob("*.json"):
+        add = lambda node: node | {"dropped_frames": node["dropped_frames"] + 1} if "dropped_frames" in node else node
+        path.write_text(json.dumps(json.loads(path.read_text(), object_hook=add)))
+
+
+CAMERA = "observation.images.camera_0"
+VALUES = {
+    "one joint of one frame by one step of float32": lambda r: column(r, DATA, "observation.state", one(7, nudge)),
+    "one action": lambda r: column(r, DATA, "action", one(0, nudge)),
+    "two pictures in each other's place": lambda r: column(r, DATA, CAMERA, swap_pictures),
+    "one byte of a picture": lambda r: column(r, DATA, CAMERA, one(5, lambda c: c | {"bytes": c["bytes"][:-3] + b"\0" + c["bytes"][-2:]})),
+    "another task": other_task,
+    "a count in the sync report": sync_count,
+}
+FORM = {
+    "a timestamp off by a millisecond": lambda r: column(r, DATA, "timestamp", one(4, lambda t: t + 0.001)),
+    "a frame_index that jumps": lambda r: column(r, DATA, "frame_index", one(4, lambda k: k + 1)),
+    "an index that jumps": lambda r: column(r, DATA, "index", one(4, lambda k: k + 1)),
+    "a task_index without a task": lambda r: column(r, DATA, "task_index", one(4, lambda k: 7)),
+    "a frame of another episode": lambda r: column(r, DATA, "episode_index", one(-1, lambda k: k + 1)),
+    "a last frame too few": lambda r: rewrite(r, DATA, lambda t: t.slice(0, len(t) - 1)),
+    "doubles where floats belong": lambda r: column(r, DATA, "action", lambda rows: rows, pa.list_(pa.float64(), 6)),
+    "a list of any length": lambda r: column(r, DATA, "action", lambda rows: rows, pa.list_(pa.float32())),
+    "no column for a feature": lambda r: drop_column(r, DATA, "action"),
+    "no metadata for the loader": lambda r: rewrite(r, DATA, lambda t: t.replace_schema_metadata(None)),
+    "a picture that is none": lambda r: column(r, DATA, CAMERA, one(0, lambda c: c | {"bytes": b"no picture"})),
+    "another version": lambda r: info(r, codebase_version="v2.1"),
+    "a frame too many in info.json": lambda r: info(r, total_frames=json.loads((r / "meta/info.json").read_text())["total_frames"] + 1),
+    "splits of fewer episodes": lambda r: info(r, splits={"train": "0:1"}),
+    "an episode's length": lambda r: column(r, EPISODES, "length", one(1, lambda n: n - 1)),
+    "an episode's range": lambda r: column(r, EPISODES, "dataset_from_index", one(1, lambda n: n + 1)),
+    "an episode's file": lambda r: column(r, EPISODES, "data/file_index", one(1, lambda n: n + 1)),
+    "an episode's tasks": lambda r: column(r, EPISODES, "tasks", one(0, lambda t: ["do nothing"])),
+    "no statistics of an episode": lambda r: drop_column(r, EPISODES, "stats/action/q10"),
+    "a maximum that is too low": lambda r: stats(r, "observation.state", "max", lambda v: [v[0] - 0.5] + v[1:]),
+    "a statistic left out": lambda r: stats(r, "action", "q99", lambda v: None),
+    "no tasks": lambda r: (r / "meta/tasks.parquet").unlink(),
+    "no statistics": lambda r: (r / "meta/stats.json").unlink(),
+    "half a data file": lambda r: (r / DATA).write_bytes((r / DATA).read_bytes()[:5000]),
+}
+
+
+def main():
+    program = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        make_recordings.main([str(folder / "in"), "--episodes", "2", "--seconds", "2", "--jitter", "--quiet", "--gaps"])
+        (folder / "mapping.toml").write_text(mapping(2, task="fold the towel", tolerance_ms=80))
+        good, truths = folder / "good", sorted((folder / "in").glob("*.npz"))
+        expect(call("run", program, "run", *sorted((folder / "in").glob("*.mcap")), "--out", good, "--mapping", folder / "mapping.toml"))
+        python = sys.executable
+        form = lambda root: [call("check_structure.py", python, HERE / "check_structure.py", root), call("validate", program, "validate", root)]
+        values = lambda root: [call("check_values.py", python, HERE / "check_values.py", root, "--mapping", folder / "mapping.toml", *truths)]
+        for done in form(good) + values(good):
+            expect(done)
+        blind = []
+        for breaches, look in ((VALUES, values), (FORM, form)):
+            for name, spoil in breaches.items():
+                bad = folder / "bad"
+                shutil.copytree(good, bad)
+                spoil(bad)
+                for done in look(bad):
+                    seen = done.returncode != 0 and "Traceback" not in done.tail and "panicked" not in done.tail
+                    print(f"  {name}: {done.what}: {' '.join(done.tail.split())[-160:] if seen else 'SEES NOTHING, OR FALLS OVER'}", flush=True)
+                    if not seen:
+                        blind.append(f"{done.what}: {name}")
+                shutil.rmtree(bad)
+    if blind:
+        sys.exit("these saw nothing:\n  " + "\n  ".join(blind))
+    print(f"all {len(VALUES) + len(FORM)} breaches were seen")
+
+
+if __name__ == "__main__":
+    main()

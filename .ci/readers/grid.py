@@ -1,0 +1,170 @@
+"""What a conversion must give: every frame of an episode, from the truth of its recording and the mapping, by the definition
+of the frame grid alone. Written apart from the program, in another language, without looking at how the program does it.
+
+The grid: `start` is the latest among the first stamps of all mapped topics, `end` the earliest among their last ones. Frame k
+stands at start + round(k * 10^9 / fps) ns, while that is at or before `end`. It reads truth files, and no recordings and no datasets.
+"""
+import json
+from bisect import bisect_left, bisect_right
+from pathlib import Path
+
+import numpy as np
+
+NS = 1_000_000_000
+
+
+class Truth:
+    """The truth of one recording, as the generators of recordings write it."""
+
+    def __init__(self, path):
+        path = Path(path)
+        if path.suffix == ".json":
+            rows = json.loads(path.read_text())
+            self.meta = rows.pop("meta")
+            self.rows = {k: np.array(v) for k, v in rows.items()}
+        else:
+            with np.load(path) as z:
+                self.rows = {k: z[k] for k in z.files}
+            self.meta = json.loads(self.rows.pop("meta").tobytes())
+        self.number = {t["topic"]: k for k, t in enumerate(self.meta["topics"])}
+
+    def column(self, topic, name):
+        """Column `name` of `topic` over the messages that count: those of whole chunks."""
+        k = self.number[topic]
+        return self.rows[f"{k}/{name}"][self.rows[f"{k}/present"] == 1]
+
+    def has(self, topic, name):
+        return f"{self.number[topic]}/{name}" in self.rows
+
+    def kind(self, topic):
+        return self.meta["topics"][self.number[topic]]["kind"]
+
+    def stamps(self, topic, clock):
+        log = self.column(topic, "log_time_ns").astype(np.int64)
+        if clock == "header":
+            header = self.column(topic, "header_stamp_ns").astype(np.int64)
+            return np.where(header >= 0, header, log)
+        if clock == "publish":
+            if self.has(topic, "publish_time_ns"):
+                return self.column(topic, "publish_time_ns").astype(np.int64)
+            return log - 50_000
+        return log
+
+
+class Source:
+    """One mapped topic in the order of its stamps; of equal stamps, in the order of the file."""
+
+    def __init__(self, truth, spec, clock):
+        topic = spec["topic"]
+        stamps = truth.stamps(topic, clock)
+        order = np.lexsort((truth.column(topic, "write_order"), stamps))
+        self.stamps = stamps[order].tolist()
+        if truth.kind(topic) == "image":
+            self.rows = truth.column(topic, "jpeg_crc32")[order].astype(np.int64)
+            return
+        field = {"position": "values", "data": "values", "velocity": "velocity"}[spec["field"]]
+        rows = truth.column(topic, field)[order].astype(np.float64)
+        if "select" in spec:
+            rows = rows[:, [truth.meta["joints"].index(joint) for joint in spec["select"]]]
+        self.rows = rows
+
+    def at_or_before(self, t):
+        return bisect_right(self.stamps, t) - 1
+
+    def nearest(self, t):
+        """The smallest distance; of several the earliest: by stamp, then by place in the file."""
+        right = self.at_or_before(t) + 1
+        near = self.stamps[max(right - 1, 0)]
+        if right < len(self.stamps) and self.stamps[right] - t < abs(t - near):
+            near = self.stamps[right]
+        return bisect_left(self.stamps, near)
+
+    def pick(self, t, align, tolerance):
+        """(the value at t, its distance in ns), or (None, distance) when it is further off than the tolerance."""
+        if align == "linear":
+            return self.between(t, tolerance)
+        i = self.nearest(t) if align == "nearest" else self.at_or_before(t)
+        distance = abs(t - self.stamps[i])
+        return (self.rows[i] if tolerance is None or distance <= tolerance else None), distance
+
+    def between(self, t, tolerance):
+        left = self.at_or_before(t)
+        if self.stamps[left] == t:
+            return self.rows[left], 0
+        right = left + 1
+        before, after = t - self.stamps[left], self.stamps[right] - t
+        distance = max(before, after)  # a value between two messages is as good as the further of them
+        if tolerance is not None and distance > tolerance:
+            return None, distance
+        share = before / (before + after)
+        return self.rows[left] + (self.rows[right] - self.rows[left]) * share, distance
+
+
+class Episode:
+    """What one recording must become: `columns` {feature: array or list of CRCs}, `length`, `grid`, `dropped`, `task`.
+
+    `failed` names the feature for whose sake the episode must fail, when on_missing says so."""
+
+    def __init__(self, truth, mapping):
+        clock, fps = mapping.get("time", "log"), mapping["fps"]
+        features = mapping["feature"]
+        own = [f for f in features if "source" in f]
+        sources = {f["name"]: [Source(truth, s, clock) for s in f["source"]] for f in own}
+        spans = [s.stamps for many in sources.values() for s in many]
+        start, end = max(s[0] for s in spans), min(s[-1] for s in spans)
+        self.times = []
+        while (t := start + round_half_up(len(self.times) * NS, fps)) <= end:
+            self.times.append(t)
+        self.grid = len(self.times)
+        self.failed = None
+        kept = np.ones(self.grid, bool)
+        columns = {}
+        for f in own:
+            columns[f["name"]], missing = self.column(sources[f["name"]], f)
+            kept &= self.settle(f, missing)
+        for f in features:
+            if "from" in f:
+                columns[f["name"]], missing = shifted(columns[f["from"]], f["shift"])
+                kept &= ~missing
+        at = np.flatnonzero(kept)
+        self.columns = {name: [rows[k] for k in at] for name, rows in columns.items()}
+        self.images = {f["name"] for f in own if f.get("kind") in ("image", "video")}
+        self.linear = {f["name"] for f in own if f.get("align") == "linear"}
+        self.linear |= {f["name"] for f in features if f.get("from") in self.linear}
+        self.length, self.dropped = len(at), self.grid - len(at)
+        task = mapping.get("task", {})
+        self.task = task["text"] if "text" in task else truth.meta["task"] if "topic" in task else None
+
+    def column(self, sources, f):
+        """The feature at every grid frame, and which of them miss a source within the tolerance."""
+        tolerance = None if "tolerance_ms" not in f else int(f["tolerance_ms"] * 1_000_000)
+        align = f.get("align", "latest")
+        rows, missing = [], np.zeros(self.grid, bool)
+        for k, t in enumerate(self.times):
+            parts = []
+            for source in sources:
+                value, _ = source.pick(t, align, tolerance)
+                if value is None:
+                    missing[k] = True
+                    value = source.rows[source.at_or_before(t)]  # what "hold" holds
+                parts.append(value)
+            rows.append(parts[0] if f.get("kind") in ("image", "video") else np.concatenate(parts))
+        return rows, missing
+
+    def settle(self, f, missing):
+        """Which frames stay, as on_missing says."""
+        policy = f.get("on_missing", "drop")
+        if policy == "fail" and missing.any():
+            self.failed = f["name"]
+        return ~missing if policy == "drop" else np.ones(self.grid, bool)
+
+
+def round_half_up(n, d):
+    return (2 * n + d) // (2 * d)
+
+
+def shifted(rows, shift):
+    """The column `shift` grid frames later; the frames for which there is none are missing."""
+    n = len(rows)
+    missing = np.arange(n) + shift >= n
+    return [rows[min(k + shift, n - 1)] for k in range(n)], missing

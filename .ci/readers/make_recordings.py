@@ -1,0 +1,312 @@
+#!/usr/bin/env python3
+"""Writes recordings of a made-up six-joint arm with cameras, and beside each the truth of every message in it.
+
+    make_recordings.py OUT --episodes 2 --seconds 4 --seed 1 --format cdr --jitter --gaps --out-of-order
+
+The writers (`mcap`, `rosbags`, `json`, `pillow`) share nothing with the program under test. The same options give the
+same bytes. It converts nothing, and knows no mapping.
+
+Topics: /joint_states (JointState, 100 Hz), /joint_command (Float64MultiArray or JointState, 50 Hz), /gripper (Float64,
+20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once).
+
+NAME.truth.npz, or .json with the same keys: `meta`, and for topic number k of meta.topics, one row a message in the order
+of their log times: `k/log_time_ns`, `k/publish_time_ns`, `k/header_stamp_ns` (-1: the type has none), `k/write_order`
+(place in the file, over all topics), `k/present` (1 in a whole chunk, 2 in the chunk that was cut, 0 lost), and `k/values`,
+`k/velocity` (columns in the order of meta.joints, whatever the order in the message) or `k/jpeg_crc32`, `k/jpeg_size`.
+"""
+import argparse, base64, io, json, zlib
+from pathlib import Path
+
+import numpy as np
+from mcap.records import Chunk
+from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.writer import CompressionType, IndexType, Writer
+from PIL import Image
+from rosbags.typesys import Stores, get_typestore
+
+NS = 1_000_000_000
+JOINTS = ["base", "shoulder", "elbow", "forearm", "wrist", "flange"]
+TASKS = ["put the cup on the shelf", "öffne die Schublade", "hand over the screwdriver"]
+FIRST_DAY = 1_790_000_000 * NS
+ROS_TYPES = {
+    "joints": "sensor_msgs/msg/JointState",
+    "multiarray": "std_msgs/msg/Float64MultiArray",
+    "scalar": "std_msgs/msg/Float64",
+    "image": "sensor_msgs/msg/CompressedImage",
+    "text": "std_msgs/msg/String",
+}
+
+
+def instants(rng, opt, begin, end, rate):
+    """Capture times in ns, strictly rising: a grid, with jitter of up to a third of a period if asked for."""
+    period = NS // rate
+    grid = np.arange(begin, end, period, dtype=np.int64)
+    if opt.jitter:
+        grid = grid + rng.integers(0, period // 3, len(grid))
+    return grid
+
+
+def motion(rng):
+    """A smooth path for every joint: position and velocity at given seconds."""
+    amplitude, omega, phase = rng.uniform(0.2, 1.5, 6), rng.uniform(0.5, 4.0, 6), rng.uniform(0, 6.28, 6)
+    position = lambda s: amplitude * np.sin(np.outer(s, omega) + phase)
+    velocity = lambda s: amplitude * omega * np.cos(np.outer(s, omega) + phase)
+    return position, velocity
+
+
+def plan(opt, number):
+    """The topics of one recording: when each message was captured, logged and written, and what it says."""
+    rng = np.random.default_rng([opt.seed, number])
+    begin = FIRST_DAY + number * 600 * NS + (0 if opt.exact else int(rng.integers(0, NS)))
+    end = begin + round(opt.seconds * NS)
+    position, velocity = motion(rng)
+    topics = []
+
+    def add(topic, kind, rate, delay_ms, has_header, **more):
+        first = 0 if opt.exact else int(rng.integers(0, 300_000_000))
+        header = instants(rng, opt, begin + first, end - (0 if opt.exact else int(rng.integers(0, 200_000_000))), rate)
+        if opt.gaps and topic in ("/joint_states", f"/camera_{opt.cameras - 1}/image/compressed"):
+            middle = begin + (end - begin) * (2 if kind == "image" else 3) // 5
+            header = header[(header < middle) | (header > middle + 400_000_000)]
+        delay = np.zeros(len(header), np.int64) if opt.exact else rng.integers(*(int(d * 1e6) for d in delay_ms), len(header))
+        if opt.ties:  # a message shares its stamps with the one before
+            same = np.flatnonzero(rng.random(len(header)) < 0.2)
+            same = same[same > 0]
+            header[same], delay[same] = header[same - 1], delay[same - 1]
+        log = np.maximum.accumulate(header + delay)
+        seconds = (header - begin) / NS
+        topics.append(dict(topic=topic, kind=kind, log=log, publish=header + delay // 2, seconds=seconds,
+                           header=header if has_header else np.full(len(header), -1), **more))
+        return topics[-1]
+
+    t = add("/joint_states", "joints", 100, (1, 8), True)
+    t["values"], t["velocity"] = position(t["seconds"]), velocity(t["seconds"])
+    t["order"] = np.tile(np.arange(6), (len(t["log"]), 1))
+    if opt.shuffle_joints:
+        t["order"] = rng.permuted(t["order"], axis=1)
+    t = add("/joint_command", opt.command, 50, (0.2, 3), opt.command == "joints")
+    t["values"] = position(t["seconds"] + 0.05)
+    t["velocity"], t["order"] = np.zeros((len(t["log"]), 0)), np.tile(np.arange(6), (len(t["log"]), 1))
+    t = add("/gripper", "scalar", 20, (0.2, 2), False)
+    t["values"] = np.cos(t["seconds"])[:, None]
+    for camera in range(opt.cameras):
+        t = add(f"/camera_{camera}/image/compressed", "image", 30, (12, 60), True, camera=camera)
+        t["jpeg_crc32"], t["jpeg_size"] = np.zeros(len(t["log"]), np.int64), np.zeros(len(t["log"]), np.int64)
+    topics.append(dict(topic="/task", kind="text", log=np.array([begin]), publish=np.array([begin]), header=np.array([-1]),
+                       text=TASKS[number % len(TASKS)]))
+    return topics, rng
+
+
+def file_order(opt, topics, rng):
+    """(topic, message) in the order of the file: by log time, but for those that reach it late."""
+    keys = []
+    for k, t in enumerate(topics):
+        late = np.zeros(len(t["log"]), np.int64)
+        if opt.out_of_order and t["kind"] != "text":
+            late = np.where(rng.random(len(late)) < 0.08, rng.integers(1_000_000, 150_000_000, len(late)), 0)
+        keys += [(int(t["log"][i] + late[i]), k, i) for i in range(len(late))]
+    order = [(k, i) for _, k, i in sorted(keys)]
+    for t in topics:
+        t["write_order"] = np.zeros(len(t["log"]), np.int64)
+    for place, (k, i) in enumerate(order):
+        topics[k]["write_order"][i] = place
+    return order
+
+
+def picture(opt, number, camera, i):
+    """A picture that no other message has: moving colour ramps, and its own noise."""
+    w, h = opt.width, opt.height
+    y, x = np.mgrid[0:h, 0:w]
+    base = np.stack([(x + 3 * i) % 256, (y * 2 + 5 * i + 40 * camera) % 256, (x + y + 11 * number) % 256], axis=2)
+    noise = np.random.default_rng([opt.seed, number, camera, i]).integers(0, 12, (h // 8 + 1, w // 8 + 1, 3))
+    base = np.clip(base // 2 + 60 + noise.repeat(8, 0).repeat(8, 1)[:h, :w] * 4, 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(base).save(out, opt.image, **({"quality": opt.quality} if opt.image == "jpeg" else {"compress_level": 1}))
+    return out.getvalue()
+
+
+class RosCodec:
+    """CDR or ROS 1 bytes by `rosbags`, and the schema that goes with them."""
+
+    def __init__(self, version):
+        self.version = version
+        self.store = get_typestore(Stores.ROS2_JAZZY if version == 2 else Stores.ROS1_NOETIC)
+        self.profile, self.encoding, self.schema_encoding = (("ros1", "ros1", "ros1msg"), ("ros2", "cdr", "ros2msg"))[version - 1]
+
+    def schema(self, kind):
+        name = ROS_TYPES[kind]
+        text = self.store.generate_msgdef(name, ros_version=self.version)[0]
+        return name if self.version == 2 else name.replace("/msg/", "/"), text.encode()
+
+    def header(self, stamp, i, frame):
+        types = self.store.types
+        stamp = types["builtin_interfaces/msg/Time"](sec=stamp // NS, nanosec=stamp % NS)
+        seq = {} if self.version == 2 else {"seq": i}
+        return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame, **seq)
+
+    def encode(self, t, i, image, format_name):
+        types, kind, stamp = self.store.types, t["kind"], int(t["header"][i])
+        make = types[ROS_TYPES[kind]]
+        if kind == "joints":
+            order = t["order"][i]
+            velocity = t["velocity"][i][order] if t["velocity"].shape[1] else np.zeros(0)
+            message = make(header=self.header(stamp, i, "arm"), name=[JOINTS[j] for j in order],
+                           position=t["values"][i][order], velocity=velocity, effort=np.zeros(0))
+        elif kind == "multiarray":
+            layout = types["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0)
+            message = make(layout=layout, data=t["values"][i])
+        elif kind == "scalar":
+            message = make(data=float(t["values"][i][0]))
+        elif kind == "image":
+            data = np.frombuffer(image, np.uint8)
+            message = make(header=self.header(stamp, i, f"camera_{t['camera']}"), format=format_name, data=data)
+        else:
+            message = make(data=t["text"])
+        write = self.store.serialize_cdr if self.version == 2 else self.store.serialize_ros1
+        return bytes(write(message, ROS_TYPES[kind]))
+
+
+class JsonCodec:
+    """JSON with a JSON schema; pictures as base64."""
+
+    profile, encoding, schema_encoding = "", "json", "jsonschema"
+
+    def schema(self, kind):
+        number, text = {"type": "number"}, {"type": "string"}
+        stamp = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
+        numbers = {"type": "array", "items": number}
+        name, fields = {
+            "joints": ("arm.Joints", {"timestamp": stamp, "name": {"type": "array", "items": text}, "position": numbers, "velocity": numbers}),
+            "multiarray": ("arm.Command", {"data": numbers}),
+            "scalar": ("arm.Gripper", {"data": number}),
+            "image": ("foxglove.CompressedImage", {"timestamp": stamp, "frame_id": text, "format": text,
+                                                   "data": {"type": "string", "contentEncoding": "base64"}}),
+            "text": ("arm.Text", {"data": text}),
+        }[kind]
+        return name, json.dumps({"title": name, "type": "object", "properties": fields}).encode()
+
+    def encode(self, t, i, image, format_name):
+        kind, stamp = t["kind"], int(t["header"][i])
+        timestamp = {"timestamp": {"sec": stamp // NS, "nsec": stamp % NS}}
+        if kind == "joints":
+            order = t["order"][i]
+            velocity = t["velocity"][i][order].tolist() if t["velocity"].shape[1] else []
+            message = timestamp | {"name": [JOINTS[j] for j in order], "position": t["values"][i][order].tolist(), "velocity": velocity}
+        elif kind == "image":
+            message = timestamp | {"frame_id": f"camera_{t['camera']}", "format": format_name, "data": base64.b64encode(image).decode()}
+        elif kind == "multiarray":
+            message = {"data": t["values"][i].tolist()}
+        elif kind == "scalar":
+            message = {"data": float(t["values"][i][0])}
+        else:
+            message = {"data": t["text"]}
+        return json.dumps(message).encode()
+
+
+CODECS = {"cdr": lambda: RosCodec(2), "ros1": lambda: RosCodec(1), "json": JsonCodec}
+
+
+def write(opt, path, number, topics, order):
+    codec = CODECS[opt.format]()
+    indexes = dict(index_types=IndexType.NONE, use_statistics=False, use_summary_offsets=False,
+                   repeat_channels=False, repeat_schemas=False) if opt.no_summary else {}
+    writer = Writer(str(path), chunk_size=opt.chunk_kib * 1024, compression=CompressionType[opt.compression.upper()], **indexes)
+    writer.start(profile=codec.profile, library="made for tests")
+    channels = []
+    schemas = {}
+    for t in topics:
+        name, text = codec.schema(t["kind"])
+        if name not in schemas:
+            schemas[name] = writer.register_schema(name=name, encoding=codec.schema_encoding, data=text)
+        channels.append(writer.register_channel(topic=t["topic"], message_encoding=codec.encoding, schema_id=schemas[name]))
+    for k, i in order:
+        t = topics[k]
+        image = None
+        if t["kind"] == "image":
+            image = picture(opt, number, t["camera"], i)
+            t["jpeg_crc32"][i], t["jpeg_size"][i] = zlib.crc32(image), len(image)
+        writer.add_message(channels[k], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i,
+                           data=codec.encode(t, i, image, opt.image))
+    writer.finish()
+
+
+def cut(path):
+    """Cuts the file in the middle of a chunk, at about 70 %. Returns how many messages are whole, and how many were in that chunk."""
+    chunks, start = [], None
+    with open(path, "rb") as file:
+        for record in StreamReader(file, emit_chunks=True).records:
+            if isinstance(record, Chunk):
+                inside = sum(type(r).__name__ == "Message" for r in breakup_chunk(record))
+                chunks.append((file.tell() - len(record.data), file.tell(), inside))
+    size = path.stat().st_size
+    at = next((n for n, (_, end, _) in enumerate(chunks) if end > size * 0.7), len(chunks) - 1)
+    if at < 1:
+        raise SystemExit("too few chunks to cut: smaller --chunk-kib, or more --seconds")
+    start, end, inside = chunks[at]
+    with open(path, "r+b") as file:
+        file.truncate((start + end) // 2)
+    return sum(c[2] for c in chunks[:at]), inside
+
+
+def save_truth(opt, path, number, topics, whole, in_cut_chunk):
+    meta = dict(recording=path.name, number=number, format=opt.format, width=opt.width, height=opt.height, joints=JOINTS,
+                task=TASKS[number % len(TASKS)], truncated=opt.cut,
+                topics=[{key: t[key] for key in ("topic", "kind", "camera") if key in t} for t in topics])
+    arrays = {}
+    for k, t in enumerate(topics):
+        place = t["write_order"]
+        present = np.where(place < whole, 1, np.where(place < whole + in_cut_chunk, 2, 0)).astype(np.uint8)
+        arrays |= {f"{k}/log_time_ns": t["log"], f"{k}/publish_time_ns": t["publish"], f"{k}/header_stamp_ns": t["header"],
+                   f"{k}/write_order": place, f"{k}/present": present}
+        for key in ("values", "velocity", "jpeg_crc32", "jpeg_size"):
+            if key in t:
+                arrays[f"{k}/{key}"] = t[key]
+    stem = path.with_suffix("")
+    if opt.truth == "json":
+        rows = {name: a.tolist() for name, a in arrays.items()}
+        Path(f"{stem}.truth.json").write_text(json.dumps({"meta": meta} | rows, ensure_ascii=False) + "\n")
+    else:
+        np.savez_compressed(f"{stem}.truth.npz", meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("out", type=Path)
+    p.add_argument("--episodes", type=int, default=1)
+    p.add_argument("--seconds", type=float, default=4)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--cameras", type=int, default=2)
+    p.add_argument("--size", default="160x120")
+    p.add_argument("--image", choices=["jpeg", "png"], default="jpeg")
+    p.add_argument("--quality", type=int, default=75, help="of JPEG pictures")
+    p.add_argument("--format", choices=sorted(CODECS), default="cdr")
+    p.add_argument("--compression", choices=["zstd", "lz4", "none"], default="zstd")
+    p.add_argument("--chunk-kib", type=int, default=128)
+    p.add_argument("--command", choices=["multiarray", "joints"], default="multiarray", help="the type of /joint_command")
+    p.add_argument("--jitter", action="store_true", help="messages leave their nominal times by up to a third of a period")
+    p.add_argument("--exact", action="store_true", help="no latency, and every topic starts at the same instant")
+    p.add_argument("--ties", action="store_true", help="a fifth of the messages have the stamps of the one before")
+    p.add_argument("--gaps", action="store_true", help="the joints and the last camera are silent for 0.4 s")
+    p.add_argument("--out-of-order", action="store_true", help="8 %% of the messages reach the file up to 0.15 s late")
+    p.add_argument("--shuffle-joints", action="store_true", help="the joints stand in another order in each message")
+    p.add_argument("--no-summary", action="store_true", help="no index and no summary at the end")
+    p.add_argument("--cut", action="store_true", help="cut short in the middle of a chunk")
+    p.add_argument("--truth", choices=["npz", "json"], default="npz")
+    p.add_argument("--name", default="recording")
+    p.add_argument("--quiet", action="store_true")
+    opt = p.parse_args(argv)
+    opt.width, opt.height = map(int, opt.size.split("x"))
+    opt.out.mkdir(parents=True, exist_ok=True)
+    for number in range(opt.episodes):
+        path = opt.out / f"{opt.name}_{number:03d}.mcap"
+        topics, rng = plan(opt, number)
+        order = file_order(opt, topics, rng)
+        write(opt, path, number, topics, order)
+        whole, in_cut_chunk = cut(path) if opt.cut else (len(order), 0)
+        save_truth(opt, path, number, topics, whole, in_cut_chunk)
+        if not opt.quiet:
+            print(f"{path.name}: {len(order)} messages, {path.stat().st_size} bytes" + (f", cut after {whole}" if opt.cut else ""))
+
+
+if __name__ == "__main__":
+    main()

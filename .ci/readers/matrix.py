@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Converts generated recordings of many kinds, and lets independent readers judge every dataset that comes out.
+
+    matrix.py ROBOFLOW [CASE...]     ROBOFLOW is the program; without names, every case runs
+
+For each case: recordings with a known truth, `roboflow run`, `roboflow validate`, then `check_structure.py` and
+`check_values.py`. The cases cover encodings, compressions, alignments, clocks, policies, and recordings that are damaged. It
+ends with a line of counts, and exit code 1 if a case failed; a failed case keeps its folder, under --keep.
+"""
+import argparse, subprocess, sys, tempfile, time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import make_recordings
+from mappings import mapping
+
+HERE = Path(__file__).parent
+LONGEST_S = 300
+
+
+@dataclass
+class Case:
+    name: str
+    make: str
+    mapping: dict = field(default_factory=dict)
+    run: list = field(default_factory=list)
+    exit_code: int = 0
+
+
+CASES = [
+    Case("cdr", "--episodes 2 --jitter", {"select": []}),
+    Case("cdr-lz4-late", "--episodes 2 --jitter --out-of-order --compression lz4 --chunk-kib 32"),
+    Case("cdr-shuffled-gaps", "--jitter --shuffle-joints --gaps", {"select": ["wrist", "base", "elbow"], "tolerance_ms": 60}),
+    Case("cdr-plain-chunks", "--compression none --jitter --command joints", {"command": "position"}),
+    Case("cdr-no-summary", "--no-summary --jitter --out-of-order --episodes 2"),
+    Case("cdr-cut", "--cut --jitter --chunk-kib 48 --seconds 6"),
+    Case("cdr-cut-late", "--cut --out-of-order --gaps --chunk-kib 48 --seconds 6", {"tolerance_ms": 50}),
+    Case("ros1", "--format ros1 --jitter --episodes 2 --shuffle-joints"),
+    Case("ros1-lz4-cut", "--format ros1 --compression lz4 --cut --chunk-kib 64"),
+    Case("json", "--format json --jitter --episodes 2"),
+    Case("json-late-shuffled", "--format json --compression lz4 --out-of-order --shuffle-joints", {"select": ["flange", "base"]}),
+    Case("json-cut", "--format json --cut --compression none --chunk-kib 64 --jitter"),
+    Case("nearest", "--jitter --gaps", {"align": "nearest", "tolerance_ms": 20, "fps": 20}),
+    Case("nearest-ties", "--exact --ties", {"align": "nearest", "fps": 20}),
+    Case("latest-ties", "--jitter --ties --out-of-order", {"fps": 50}),
+    Case("linear", "--jitter --gaps --ties", {"align": "linear", "tolerance_ms": 100}),
+    Case("linear-exact", "--exact", {"align": "linear", "fps": 25}),
+    Case("header-time", "--jitter --ties --command joints", {"time": "header", "command": "position"}),
+    Case("header-time-json", "--jitter --format json", {"time": "header", "fps": 10}),
+    Case("publish-time", "--jitter --out-of-order --format ros1", {"time": "publish"}),
+    Case("hold", "--gaps --jitter", {"tolerance_ms": 40, "on_missing": "hold"}),
+    Case("hold-nearest", "--gaps --jitter", {"tolerance_ms": 15, "on_missing": "hold", "align": "nearest"}),
+    Case("fail", "--gaps --jitter", {"tolerance_ms": 40, "on_missing": "fail"}, exit_code=1),
+    Case("shift", "--jitter --gaps --shuffle-joints", {"shift": 1, "tolerance_ms": 60}),
+    Case("shift-more", "--exact --episodes 2", {"shift": 7, "fps": 15}),
+    Case("concatenated", "--jitter --shuffle-joints", {"velocity": True, "gripper": True}),
+    Case("scalar", "--jitter", {"scalar": True}),
+    Case("png", "--jitter --image png --cameras 1", {"task": "sort the bolts"}),
+    Case("two-workers", "--episodes 5 --jitter --seconds 3", run=["--workers", "2"]),
+    Case("long", "--seconds 30 --jitter --cameras 1 --out-of-order --size 96x64", {"fps": 60}),
+]
+
+
+class Failed(Exception):
+    pass
+
+
+def call(what, *command):
+    """Runs a command to its end; its output is only shown when it fails."""
+    done = subprocess.run([str(c) for c in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_S)
+    done.what, done.tail = what, (done.stdout[-3000:] + done.stderr[-3000:]).strip()
+    return done
+
+
+def expect(done, code=0):
+    if done.returncode != code:
+        raise Failed(f"{done.what}: exit code {done.returncode}, not {code}\n{done.tail}")
+    return done
+
+
+def convert(program, case, seed, folder):
+    """One case to its dataset. Returns what the checkers say."""
+    options = case.make.split()
+    make_recordings.main([str(folder / "in"), "--seed", str(seed), *options, "--quiet"])
+    cameras = int(options[options.index("--cameras") + 1]) if "--cameras" in options else 2
+    (folder / "mapping.toml").write_text(mapping(cameras, **case.mapping))
+    recordings = sorted((folder / "in").glob("*.mcap"))
+    run = [program, "run", *recordings, "--out", folder / "out", "--mapping", folder / "mapping.toml", *case.run]
+    ran = call("run", *run)
+    if case.exit_code:
+        if ran.returncode == 0 or (folder / "out/meta/info.json").exists():
+            raise Failed(f"run: must fail, and publish nothing; exit code {ran.returncode}\n{ran.tail}")
+        return "refused as it must be"
+    expect(ran)
+    expect(call("validate", program, "validate", folder / "out"))
+    expect(call("check_structure", sys.executable, HERE / "check_structure.py", folder / "out"))
+    truths = sorted((folder / "in").glob("*.truth.npz"))
+    return expect(call("check_values", sys.executable, HERE / "check_values.py", folder / "out",
+                       "--mapping", folder / "mapping.toml", *truths)).stdout.strip()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("program", type=Path)
+    p.add_argument("case", nargs="*")
+    p.add_argument("--seed", type=int, default=11, help="of the first case; each next one adds 1")
+    p.add_argument("--keep", type=Path, help="a folder in which the cases' files stay")
+    opt = p.parse_args()
+    unknown = set(opt.case) - {c.name for c in CASES}
+    if unknown:
+        p.error(f"no case {', '.join(unknown)}; there are {', '.join(c.name for c in CASES)}")
+    failed = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        for n, case in enumerate(CASES):
+            if opt.case and case.name not in opt.case:
+                continue
+            folder = (opt.keep or Path(temporary)) / case.name
+            folder.mkdir(parents=True)
+            begun = time.monotonic()
+            try:
+                said = convert(opt.program.resolve(), case, opt.seed + n, folder)
+            except (Failed, subprocess.TimeoutExpired) as error:
+                failed += 1
+                said = f"FAILED {error}\n  recordings: {case.make} --seed {opt.seed + n}\n  mapping: {case.mapping}"
+            print(f"{case.name:20} {time.monotonic() - begun:5.1f} s  {said}", flush=True)
+    total = len(opt.case or CASES)
+    print(f"{total - failed} of {total} cases passed")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
