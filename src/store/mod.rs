@@ -18,6 +18,13 @@
 //!   the caller reads back before anything else happens.
 //! - Time is the store's own: it never falls, and goes on over restarts of every process.
 
+pub mod memory;
+mod optimistic;
+pub mod sqlite;
+
+pub use memory::MemoryStore;
+pub use sqlite::{Durability, SqliteStore};
+
 use crate::error::{Class, Classified};
 use async_trait::async_trait;
 use std::fmt;
