@@ -25,17 +25,16 @@ const need = (truth, message) => {
 async function readMermaid(text) {
   const { diagramType } = await mermaid.parse(text);
   need(diagramType.startsWith('stateDiagram'), `is a ${diagramType}`);
+  const { db } = await mermaid.mermaidAPI.getDiagramFromText(text);
   const states = new Set();
   const walk = (statements) => {
-    for (const s of statements ?? []) {
-      for (const node of [s.state1, s.state2, s.stmt === 'state' ? s : null]) {
-        if (node && node.id && !/^(root)?_?(start|end)$|_(start|end)$/.test(node.id)) states.add(node.id);
-      }
-      walk(s.doc);
+    for (const s of statements) {
+      const named = s.stmt === 'relation' ? [s.state1, s.state2] : s.stmt === 'state' ? [s] : [];
+      named.filter((n) => !/_(start|end)$/.test(n.id)).forEach((n) => states.add(n.id));
+      walk(s.doc ?? []);
     }
   };
-  const diagram = await mermaid.mermaidAPI.getDiagramFromText(text);
-  walk(diagram.db.getRootDoc());
+  walk(db.rootDoc);
   return states;
 }
 
@@ -51,7 +50,7 @@ async function readDot(text) {
 async function readScxml(text) {
   need(!new window.DOMParser().parseFromString(text, 'application/xml').querySelector('parsererror'), 'is no well-formed XML');
   const model = await new Promise((done, fail) =>
-    scxml.documentStringToModel(null, text, (error, made) =>
+    scxml.documentStringToModel('machine.scxml', text, (error, made) =>
       error ? fail(error) : made.prepare((worse, ready) => (worse ? fail(worse) : done(ready)))));
   const chart = new scxml.core.Statechart(model);
   chart.start();
@@ -103,6 +102,9 @@ const formats = [
   { file: 'machine.xstate.json', read: readXState, broken: [halve, (t) => t.replace(/("target"\s*:\s*)"[^"]*"/, '$1"Nowhere"')] },
 ];
 
+// The formats with nested states must agree on their names; DOT draws the nesting as boxes, so it knows the leaves only.
+const sorted = (set) => [...set].sort().join(' ');
+
 let failed = false;
 const names = new Map();
 for (const { file, read, broken } of formats) {
@@ -121,3 +123,14 @@ for (const { file, read, broken } of formats) {
     console.log(`REFUSED ${file}: ${error.message}`);
   }
 }
+const nested = ['machine.mmd', 'machine.scxml', 'machine.xstate.json'].map((f) => names.get(f)).filter(Boolean);
+if (new Set(nested.map(sorted)).size > 1) {
+  failed = true;
+  console.log('REFUSED: the formats name different states:', ...nested.map((set) => `\n  ${sorted(set)}`));
+}
+const strangers = [...(names.get('machine.dot') ?? [])].filter((leaf) => nested.some((set) => !set.has(leaf)));
+if (strangers.length > 0) {
+  failed = true;
+  console.log(`REFUSED machine.dot: no other format knows ${strangers.join(', ')}`);
+}
+process.exit(failed ? 1 : 0);
