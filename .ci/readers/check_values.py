@@ -4,15 +4,17 @@
     check_values.py DATASET --mapping MAPPING.toml TRUTH...
 
 Vectors must be equal as float32, bit for bit (between two messages: within one step of float32), pictures by the CRC of
-their bytes, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. Ends with
-a line that begins with OK, or with the first differences and exit code 1. It does not check the layout: `check_structure.py` does.
+their bytes, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
+statistics of each episode are computed again by numpy. Ends with a line that begins with OK, or with the first differences and
+exit code 1. It does not check the layout: `check_structure.py` does.
 """
-import argparse, json, sys, tomllib, zlib
+import argparse, io, json, sys, tomllib, zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from PIL import Image
 
 from grid import Episode, Truth
 
@@ -92,6 +94,38 @@ def compare(report, name, table, want, fps, tasks):
         report.same(f"{name}: task", {tasks[i] for i in table["task_index"].to_pylist()}, {want.task})
 
 
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+# Two JPEG decoders may differ by a level or two of 255 in a pixel, and far less in a mean.
+IMAGE_TOLERANCE = {"mean": 0.005, "std": 0.005, "min": 0.03, "max": 0.03} | dict.fromkeys(QUANTILES, 0.01)
+
+
+def statistics(x):
+    """Of [n, d] numbers, in double precision; the standard deviation is the population's."""
+    exact = {"min": x.min(0), "max": x.max(0), "mean": x.mean(0), "std": x.std(0)}
+    return exact | {name: np.quantile(x, q, axis=0) for name, q in QUANTILES.items()}
+
+
+def compare_statistics(report, name, table, row, want):
+    """The episode's statistics against its own frames, which have been found right before."""
+    n = want.length
+    for feature in want.columns:
+        got = lambda s: np.array(row[f"stats/{feature}/{s}"], dtype=float).reshape(-1)
+        if feature in want.images:
+            sampled = max(min(100, n), min(int(n**0.75), 10000))
+            cells = table[feature].to_pylist()
+            frames = [cells[k]["bytes"] for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)]
+            x = np.concatenate([np.asarray(Image.open(io.BytesIO(f)).convert("RGB")).reshape(-1, 3) for f in frames]) / 255.0
+            near = lambda s, v: np.abs(got(s) - v).max() <= IMAGE_TOLERANCE[s]
+        else:
+            sampled, x = n, matrix(table[feature]).astype(np.float64)
+            near = lambda s, v: np.allclose(got(s), v, rtol=1e-9, atol=1e-12)
+        report.same(f"{name}: stats/{feature}/count", row[f"stats/{feature}/count"], [sampled])
+        for s, v in statistics(x).items():
+            report.compared += len(v)
+            if len(got(s)) != len(v) or not near(s, v):
+                report.lines.append(f"{name}: stats/{feature}/{s}: is {got(s).tolist()}, must be {v.tolist()}")
+
+
 def sync_reports(root):
     """The sync report of each recording, by its name."""
     found = {}
@@ -126,7 +160,10 @@ def check(root, mapping, truths):
     sync = sync_reports(root)
     for row, (name, want) in zip(episodes, wanted):
         report.same(f"{name}: length", row["length"], want.length)
-        compare(report, name, episode_rows(root, info, row), want, info["fps"], tasks)
+        table = episode_rows(root, info, row)
+        compare(report, name, table, want, info["fps"], tasks)
+        if not report.lines:
+            compare_statistics(report, name, table, row, want)
         counts = sync.get(name, {})
         report.same(f"{name}: grid frames in the sync report", counts.get("grid_frames"), want.grid)
         report.same(f"{name}: dropped frames in the sync report", counts.get("dropped_frames"), want.dropped)

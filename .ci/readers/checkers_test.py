@@ -51,6 +51,7 @@ def one(k, change):
 
 
 def nudge(row):
+    """The first element, by one step of float32."""
     return [float(np.nextafter(np.float32(row[0]), np.float32(9)))] + row[1:]
 
 
@@ -96,6 +97,8 @@ VALUES = {
     "one byte of a picture": lambda r: column(r, DATA, CAMERA, one(5, lambda c: c | {"bytes": c["bytes"][:-3] + b"\0" + c["bytes"][-2:]})),
     "another task": other_task,
     "a count in the sync report": sync_count,
+    "a quantile of an episode": lambda r: column(r, EPISODES, "stats/action/q90", one(0, nudge)),
+    "a picture's statistics": lambda r: column(r, EPISODES, f"stats/{CAMERA}/mean", one(1, lambda m: [[[m[0][0][0] + 0.02]]] + m[1:])),
 }
 FORM = {
     "a timestamp off by a millisecond": lambda r: column(r, DATA, "timestamp", one(4, lambda t: t + 0.001)),
