@@ -118,14 +118,15 @@ class Episode:
         self.grid = len(self.times)
         self.failed = None
         kept = np.ones(self.grid, bool)
-        columns = {}
+        columns, missing = {}, {}
         for f in own:
-            columns[f["name"]], missing = self.column(sources[f["name"]], f)
-            kept &= self.settle(f, missing)
+            columns[f["name"]], missing[f["name"]] = self.column(sources[f["name"]], f)
+            kept &= self.settle(f, missing[f["name"]])
         for f in features:
             if "from" in f:
-                columns[f["name"]], missing = shifted(columns[f["from"]], f["shift"])
-                kept &= ~missing
+                of = next(other for other in own if other["name"] == f["from"])
+                columns[f["name"]], lost = shifted(columns[of["name"]], missing[of["name"]], f, of)
+                kept &= ~lost
         at = np.flatnonzero(kept)
         self.columns = {name: [rows[k] for k in at] for name, rows in columns.items()}
         self.images = {f["name"] for f in own if f.get("kind") in ("image", "video")}
@@ -163,8 +164,12 @@ def round_half_up(n, d):
     return (2 * n + d) // (2 * d)
 
 
-def shifted(rows, shift):
-    """The column `shift` grid frames later; the frames for which there is none are missing."""
-    n = len(rows)
-    missing = np.arange(n) + shift >= n
-    return [rows[min(k + shift, n - 1)] for k in range(n)], missing
+def shifted(rows, missing, f, of):
+    """Feature `of`, some grid frames later, as feature `f`; and the frames for which there is none: those past the end,
+    unless `f` holds, and those whose later frame misses its source, unless one of the two holds."""
+    n, shift = len(rows), f["shift"]
+    later = np.arange(n) + shift
+    beyond, at = later >= n, np.minimum(later, n - 1)
+    hold, source_holds = f.get("on_missing") == "hold", of.get("on_missing") == "hold"
+    lost = np.where(beyond, not hold, missing[at] & (not (hold or source_holds)))
+    return [rows[k] for k in at], lost.astype(bool)

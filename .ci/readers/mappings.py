@@ -37,6 +37,8 @@ def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_m
         feature("action", [{"topic": "/joint_command", "field": command}])
     else:
         lines.extend(["", "[[feature]]", 'name = "action"', 'from = "observation.state"', f"shift = {shift}"])
+        if on_missing:
+            lines.append(f'on_missing = "{on_missing}"')
     for camera in range(cameras):
         pictures = None if align is None else "nearest" if align == "linear" else align
         feature(f"observation.images.camera_{camera}", [{"topic": f"/camera_{camera}/image/compressed"}], "image", pictures)
