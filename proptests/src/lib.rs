@@ -2,4 +2,5 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod staged_episodes;
 pub mod storage_contract;

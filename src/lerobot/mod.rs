@@ -2,8 +2,18 @@
 //!
 //! Architecture Invariant: nothing here knows recordings, queues or signals.
 
+pub mod assemble;
 pub mod data;
+pub mod episodes;
 pub mod error;
 pub mod feature;
+pub mod info;
+mod json;
+pub mod layout;
 pub mod parquet_file;
 pub mod staged;
+pub mod stats;
+pub mod tasks;
+
+pub use error::LerobotError;
+pub use json::Ordered;

@@ -6,15 +6,16 @@
 use super::error::LerobotError;
 use crate::storage::{ObjectWriter, SharedStorage, StorageError, from_io};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +40,13 @@ impl Slot {
             None => LerobotError::damaged(key, error),
         }
     }
+}
+
+/// The schema with a note in its metadata. pyarrow looks for notes there, others in the file's own: a writer gives the
+/// note in both places.
+pub(super) fn with_note(schema: &Schema, note: &KeyValue) -> SchemaRef {
+    let metadata = HashMap::from([(note.key.clone(), note.value.clone().unwrap_or_default())]);
+    Arc::new(schema.clone().with_metadata(metadata))
 }
 
 /// A Parquet file being written. Nothing is visible before [`ParquetOut::finish`].

@@ -1,0 +1,108 @@
+//! The last segment: episodes, tasks, statistics and reports, then `meta/info.json`.
+
+use super::episode_stats::stat_columns;
+use super::{AssembleWork, check};
+use crate::lerobot::episodes::{EpisodeRow, EpisodesWriter, StatColumn};
+use crate::lerobot::error::LerobotError;
+use crate::lerobot::json::{Ordered, read_json, to_json};
+use crate::lerobot::layout::{
+    DATA_PATH, EPISODES_PATH, FileRef, INFO_KEY, MAPPING_KEY, SKIPPED_KEY, STATS_KEY, SYNC_KEY,
+};
+use crate::lerobot::staged::{EPISODE_FILE, StagedEpisode, SyncReport};
+use crate::lerobot::stats::{Aggregate, Stats};
+use crate::lerobot::tasks::write_tasks;
+use crate::work::{SegmentDone, StopFlag};
+use serde::Serialize;
+use serde_json::Value;
+
+/// An episode's entry in sync.json.
+#[derive(Debug, Serialize)]
+struct SyncEntry {
+    episode_index: u64,
+    source: String,
+    source_bytes: u64,
+    frames: u64,
+    sync: SyncReport,
+    warnings: Vec<String>,
+}
+
+impl AssembleWork {
+    /// Writes all metadata. The dataset is published when it returns.
+    pub(super) fn write_meta(&mut self, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
+        let columns = stat_columns(&self.plan.features);
+        let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
+        written += write_tasks(&self.out, &self.plan.tasks)?;
+        written += self.put(STATS_KEY, &to_json(STATS_KEY, &stats)?)?;
+        written += self.put(MAPPING_KEY, self.options.mapping_text.as_bytes())?;
+        let sync = self.sync_entries(stop)?;
+        written += self.put(SYNC_KEY, &to_json(SYNC_KEY, &sync)?)?;
+        if self.options.skipped.is_empty() {
+            self.out.delete(SKIPPED_KEY)?;
+        } else {
+            written += self.put(SKIPPED_KEY, &to_json(SKIPPED_KEY, &self.options.skipped)?)?;
+        }
+        self.remove_beyond(DATA_PATH, self.plan.files)?;
+        self.remove_beyond(EPISODES_PATH, episode_files)?;
+        check(stop)?;
+        written += self.put(INFO_KEY, &self.info().to_bytes()?)?;
+        Ok(SegmentDone { frames: 0, read_bytes: 0, written_bytes: written })
+    }
+
+    fn put(&self, key: &str, body: &[u8]) -> Result<u64, LerobotError> {
+        self.out.put(key, body)?;
+        Ok(body.len() as u64)
+    }
+
+    /// Writes the episodes' table. Gives its number of files, stats.json, and the bytes written.
+    fn write_episodes(
+        &mut self,
+        columns: &[StatColumn],
+        stop: &StopFlag,
+    ) -> Result<(u32, Ordered<Ordered<Value>>, u64), LerobotError> {
+        let mut writer = EpisodesWriter::new(&self.out, columns.to_vec());
+        let mut totals = vec![Aggregate::default(); columns.len()];
+        let mut warnings = Vec::new();
+        for file in 0..self.plan.files {
+            check(stop)?;
+            let stats = self.kept_stats(file, stop)?;
+            for ((number, episode), stats) in self.plan.episodes_of(file).zip(stats) {
+                for ((column, total), stats) in columns.iter().zip(&mut totals).zip(&stats) {
+                    total.add(&column.name, stats)?;
+                    warnings.extend(warn_skipped(&episode.source, number, &column.name, stats));
+                }
+                writer.push(EpisodeRow {
+                    episode_index: number,
+                    task: self.plan.tasks.get(episode.task_index).cloned().unwrap_or_default(),
+                    length: episode.frames,
+                    data: FileRef::nth(file),
+                    dataset_from_index: episode.from,
+                    stats,
+                })?;
+            }
+        }
+        let (files, written) = writer.finish()?;
+        let entries = columns.iter().zip(totals).filter_map(|(column, total)| {
+            Some((column.name.clone(), total.finish()?.to_json(column.is_image)))
+        });
+        self.warnings = warnings;
+        Ok((files, Ordered(entries.collect()), written))
+    }
+
+    fn sync_entries(&self, stop: &StopFlag) -> Result<Vec<SyncEntry>, LerobotError> {
+        let entry = |(number, episode): (u64, &super::plan::PlannedEpisode)| {
+            check(stop)?;
+            let key = format!("{}{EPISODE_FILE}", episode.folder);
+            let staged: StagedEpisode = read_json(self.staging.as_ref(), &key)?;
+            let StagedEpisode { source, source_bytes, frames, sync, warnings, .. } = staged;
+            Ok(SyncEntry { episode_index: number, source, source_bytes, frames, sync, warnings })
+        };
+        (0..).zip(&self.plan.episodes).map(entry).collect()
+    }
+}
+
+fn warn_skipped(source: &str, number: u64, feature: &str, stats: &Stats) -> Option<String> {
+    (stats.skipped > 0).then(|| {
+        let skipped = stats.skipped;
+        format!("{source}: episode {number}: {skipped} values of {feature} are no finite numbers, the statistics leave them out")
+    })
+}

@@ -1,0 +1,251 @@
+//! Which episode goes to which file and rows: a pure function of what is staged.
+
+use crate::lerobot::data::columns;
+use crate::lerobot::error::LerobotError;
+use crate::lerobot::feature::{Dtype, Feature, INDEX_COLUMNS};
+use crate::lerobot::json::read_json;
+use crate::lerobot::layout::{DATA_FILE_BYTES, Packer};
+use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
+use crate::lerobot::stats::MAX_EPISODE_FRAMES;
+use crate::storage::{SharedStorage, Storage};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+
+/// What the five index columns take for a frame before they are packed, in bytes: part of the choice of the file.
+const INDEX_BYTES_PER_FRAME: u64 = 36;
+
+/// One staged episode and its place in the dataset.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedEpisode {
+    /// The recording.
+    pub(super) source: String,
+    /// Its folder in staging, with `/` behind it.
+    pub(super) folder: String,
+    /// Frames in each staged segment.
+    pub(super) segments: Vec<u32>,
+    /// Frames in all.
+    pub(super) frames: u64,
+    /// Its task.
+    pub(super) task_index: usize,
+    /// Its first frame's row in the dataset.
+    pub(super) from: u64,
+    /// The number of its data file.
+    pub(super) file: u32,
+}
+
+/// The whole dataset.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) fps: u32,
+    pub(super) robot_type: Option<String>,
+    /// Without the five index columns.
+    pub(super) features: Vec<Feature>,
+    pub(super) tasks: Vec<String>,
+    pub(super) episodes: Vec<PlannedEpisode>,
+    /// Data files.
+    pub(super) files: u32,
+    pub(super) frames: u64,
+    /// Changes with anything that changes the plan.
+    pub(super) fingerprint: String,
+}
+
+/// An episode as found, before it has a place.
+struct Found {
+    folder: String,
+    number: u32,
+    staged_bytes: u64,
+    staged: StagedEpisode,
+}
+
+impl Plan {
+    /// Reads every `episode.json` under the prefixes.
+    pub(super) fn read(staging: &SharedStorage, prefixes: &[String]) -> Result<Self, LerobotError> {
+        let mut found = Vec::new();
+        for prefix in prefixes {
+            find(staging.as_ref(), prefix, &mut found)?;
+        }
+        let place = |found: &Found| (found.staged.source.clone(), found.number, found.folder.clone());
+        found.sort_by_cached_key(place);
+        let Some(first) = found.first().map(|found| found.staged.clone()) else {
+            return Err(LerobotError::Unfit("there is no episode to assemble".into()));
+        };
+        check_features(&first)?;
+        for Found { staged, .. } in &found {
+            check_fit(&first, staged)?;
+        }
+        Ok(Self::arrange(first, found))
+    }
+
+    fn arrange(first: StagedEpisode, found: Vec<Found>) -> Self {
+        let mut packer = Packer::new(DATA_FILE_BYTES);
+        let mut tasks: Vec<String> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let (mut frames, mut files) = (0, 0);
+        let mut fingerprint = Sha256::new();
+        let mut episodes = Vec::with_capacity(found.len());
+        for Found { folder, staged_bytes, staged, .. } in found {
+            let file = packer.place(staged_bytes + staged.frames * INDEX_BYTES_PER_FRAME);
+            let task_index = *known.entry(staged.task).or_insert_with_key(|task| {
+                tasks.push(task.clone());
+                tasks.len() - 1
+            });
+            fingerprint.update(format!("{folder} {staged_bytes} {:?} {task_index}\n", staged.segments));
+            let (source, segments) = (staged.source, staged.segments);
+            let from = frames;
+            frames += staged.frames;
+            files = file + 1;
+            let frames = staged.frames;
+            episodes.push(PlannedEpisode { source, folder, segments, frames, task_index, from, file });
+        }
+        let fingerprint = fingerprint.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let StagedEpisode { fps, robot_type, features, .. } = first;
+        Self { fps, robot_type, features, tasks, episodes, files, frames, fingerprint }
+    }
+
+    /// The episodes of a data file, with their numbers.
+    pub(super) fn episodes_of(&self, file: u32) -> impl Iterator<Item = (u64, &PlannedEpisode)> {
+        (0..).zip(&self.episodes).filter(move |(_, episode)| episode.file == file)
+    }
+}
+
+/// Adds the episodes of one recording.
+fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(), LerobotError> {
+    let mut folders: BTreeMap<String, (u64, bool)> = BTreeMap::new();
+    for object in staging.list(prefix)? {
+        let object = object?;
+        let Some((folder, name)) = object.key.rsplit_once('/') else { continue };
+        let entry = folders.entry(format!("{folder}/")).or_default();
+        if name == EPISODE_FILE {
+            entry.1 = true;
+        } else {
+            entry.0 += object.size;
+        }
+    }
+    folders.retain(|folder, _| number_of(prefix, folder).is_some());
+    if folders.is_empty() {
+        let reason = "no episode is staged there: convert the recording again";
+        return Err(LerobotError::damaged(prefix, reason));
+    }
+    for (folder, (staged_bytes, is_finished)) in folders {
+        if !is_finished {
+            let reason = format!(
+                "{EPISODE_FILE} is missing, the episode is not finished: convert the recording again"
+            );
+            return Err(LerobotError::damaged(&folder, reason));
+        }
+        let key = format!("{folder}{EPISODE_FILE}");
+        let staged: StagedEpisode = read_json(staging, &key)?;
+        check_episode(&key, &staged)?;
+        let number = number_of(prefix, &folder).unwrap_or_default();
+        found.push(Found { folder, number, staged_bytes, staged });
+    }
+    Ok(())
+}
+
+/// The episode's number in its recording: 12 for `{prefix}e012/`.
+fn number_of(prefix: &str, folder: &str) -> Option<u32> {
+    folder.strip_prefix(prefix)?.strip_prefix('e')?.strip_suffix('/')?.parse().ok()
+}
+
+/// What one episode alone can have wrong.
+fn check_episode(key: &str, staged: &StagedEpisode) -> Result<(), LerobotError> {
+    let sum: u64 = staged.segments.iter().map(|frames| u64::from(*frames)).sum();
+    let reason = if staged.version != STAGED_VERSION {
+        format!(
+            "it is staged in version {} of the layout, not {STAGED_VERSION}: convert it again",
+            staged.version
+        )
+    } else if staged.frames == 0 || sum != staged.frames || staged.segments.contains(&0) {
+        format!("its segments have {sum} frames, it says {}: convert it again", staged.frames)
+    } else if staged.frames > MAX_EPISODE_FRAMES {
+        format!(
+            "{}: {} frames are more than {MAX_EPISODE_FRAMES}: split the recording",
+            staged.source, staged.frames
+        )
+    } else if staged.fps == 0 {
+        "fps is 0".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(LerobotError::damaged(key, reason))
+}
+
+/// Whether a dataset can have these features at all.
+fn check_features(staged: &StagedEpisode) -> Result<(), LerobotError> {
+    let all = columns(&staged.features);
+    for feature in &staged.features {
+        let Feature { name, dtype, shape, names } = feature;
+        let own = all.iter().filter(|other| other.name == *name).count();
+        let wrong = if name.is_empty() || name.contains('/') {
+            "a name is not empty and holds no `/`"
+        } else if INDEX_COLUMNS.iter().any(|(index, _)| index == name) {
+            "every dataset has this one by itself: give it another name"
+        } else if own > 1 {
+            "two features have this name"
+        } else {
+            let sides = shape.iter().all(|side| (1..=i32::MAX.cast_unsigned()).contains(side));
+            let named = names.as_ref().is_none_or(|names| match dtype {
+                Dtype::Image | Dtype::Video => names.len() == shape.len(),
+                _ => names.len() as u64 == shape.iter().map(|side| u64::from(*side)).product::<u64>(),
+            });
+            match dtype {
+                Dtype::Video => "videos are not written yet: use kind = \"image\"",
+                Dtype::Image if shape.len() != 3 || !sides => {
+                    "an image has the shape [height, width, channels]"
+                }
+                Dtype::String if shape.as_slice() != [1] => "a text has the shape [1]",
+                _ if *dtype != Dtype::Image && (shape.len() != 1 || !sides) => "a vector has the shape [n]",
+                _ if !named => "there are as many names as elements",
+                _ => continue,
+            }
+        };
+        return Err(LerobotError::Unfit(format!("{}: feature {name:?}: {wrong}", staged.source)));
+    }
+    Ok(())
+}
+
+/// Whether an episode can stand in one dataset with the first.
+fn check_fit(first: &StagedEpisode, other: &StagedEpisode) -> Result<(), LerobotError> {
+    let (one, two) = (&first.source, &other.source);
+    let difference = if first.fps != other.fps {
+        format!("{one} has {} frames a second, {two} has {}", first.fps, other.fps)
+    } else if first.robot_type != other.robot_type {
+        let name = |robot: &Option<String>| robot.clone().unwrap_or_else(|| "no robot".into());
+        format!("{one} is of {}, {two} of {}", name(&first.robot_type), name(&other.robot_type))
+    } else if let Some(difference) = feature_difference(first, other) {
+        difference
+    } else {
+        return Ok(());
+    };
+    Err(LerobotError::Unfit(format!(
+        "these recordings do not fit in one dataset: {difference}; leave one out, or give a mapping that fits both"
+    )))
+}
+
+fn feature_difference(first: &StagedEpisode, other: &StagedEpisode) -> Option<String> {
+    let (one, two) = (&first.source, &other.source);
+    let by_name = |episode: &StagedEpisode, name: &str| -> Option<Feature> {
+        episode.features.iter().find(|feature| feature.name == name).cloned()
+    };
+    for feature in &first.features {
+        let name = &feature.name;
+        match by_name(other, name) {
+            None => return Some(format!("{one} has the feature {name}, {two} has not")),
+            Some(theirs) if theirs != *feature => {
+                let (ours, theirs) = (shown(feature), shown(&theirs));
+                return Some(format!("feature {name} is {ours} in {one} and {theirs} in {two}"));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(feature) = other.features.iter().find(|feature| by_name(first, &feature.name).is_none()) {
+        return Some(format!("{two} has the feature {}, {one} has not", feature.name));
+    }
+    (first.features != other.features)
+        .then(|| format!("{one} and {two} have the same features in another order"))
+}
+
+fn shown(feature: &Feature) -> String {
+    let names = feature.names.as_ref().map(|names| format!(" {names:?}")).unwrap_or_default();
+    format!("{} {:?}{names}", feature.dtype.name(), feature.shape)
+}

@@ -1,0 +1,203 @@
+//! `meta/episodes/*.parquet`: one row an episode, with the place of its frames and its statistics.
+//!
+//! Format rules: lerobot 0.6.1 `datasets/dataset_metadata.py`. Appending with lerobot fails when a column is missing.
+
+use super::data::plain_properties;
+use super::error::LerobotError;
+use super::layout::{DATA_FILE_BYTES, EPISODES_PATH, FileRef, Packer};
+use super::parquet_file::ParquetOut;
+use super::stats::{STAT_NAMES, Stats};
+use crate::storage::SharedStorage;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::sync::Arc;
+
+/// Episodes in a row group, and in memory at once.
+const ROW_GROUP_EPISODES: usize = 1000;
+/// What a row takes beside its statistics, in bytes, for the choice of its file: a generous guess.
+const ROW_BYTES: u64 = 512;
+
+/// One episode.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpisodeRow {
+    /// Its number.
+    pub episode_index: u64,
+    /// Its task's text.
+    pub task: String,
+    /// Frames.
+    pub length: u64,
+    /// The data file that holds all of it.
+    pub data: FileRef,
+    /// The first frame's row in the dataset; the last one's is `dataset_from_index + length - 1`.
+    pub dataset_from_index: u64,
+    /// In the order of the columns given to [`EpisodesWriter::new`].
+    pub stats: Vec<Stats>,
+}
+
+/// A feature that has statistics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatColumn {
+    /// The feature.
+    pub name: String,
+    /// Statistics as `[3][1][1]`.
+    pub is_image: bool,
+}
+
+/// Writes the episodes in order, file after file.
+pub struct EpisodesWriter {
+    out: SharedStorage,
+    columns: Vec<StatColumn>,
+    schema: SchemaRef,
+    packer: Packer,
+    current: Option<(u32, ParquetOut)>,
+    rows: Vec<EpisodeRow>,
+    written_bytes: u64,
+}
+
+impl EpisodesWriter {
+    /// For episodes with the statistics of these features.
+    pub fn new(out: &SharedStorage, columns: Vec<StatColumn>) -> Self {
+        let schema = Arc::new(Schema::new(fields(&columns)));
+        let packer = Packer::new(DATA_FILE_BYTES);
+        Self {
+            out: Arc::clone(out),
+            columns,
+            schema,
+            packer,
+            current: None,
+            rows: Vec::new(),
+            written_bytes: 0,
+        }
+    }
+
+    /// Adds the next episode. What is in whole files is durable.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn push(&mut self, row: EpisodeRow) -> Result<(), LerobotError> {
+        let numbers: usize = row.stats.iter().map(|stats| stats.min.len() * STAT_NAMES.len()).sum();
+        let file = self.packer.place(ROW_BYTES + 8 * numbers as u64);
+        if self.current.as_ref().is_none_or(|(number, _)| *number != file) {
+            self.end_file()?;
+            let key = FileRef::nth(file).key(EPISODES_PATH);
+            let properties = plain_properties().build();
+            self.current =
+                Some((file, ParquetOut::create(&self.out, &key, Arc::clone(&self.schema), properties)?));
+        }
+        self.rows.push(row);
+        if self.rows.len() >= ROW_GROUP_EPISODES { self.end_row_group() } else { Ok(()) }
+    }
+
+    /// Ends the last file. Gives the number of files and the bytes of all; all are durable.
+    ///
+    /// # Errors
+    /// The storage's.
+    pub fn finish(mut self) -> Result<(u32, u64), LerobotError> {
+        let files = self.current.as_ref().map_or(0, |(number, _)| number + 1);
+        self.end_file()?;
+        Ok((files, self.written_bytes))
+    }
+
+    fn end_row_group(&mut self) -> Result<(), LerobotError> {
+        let Some((number, file)) = &mut self.current else { return Ok(()) };
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let arrays = arrays(&self.columns, &self.rows, FileRef::nth(*number));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|error| LerobotError::damaged(EPISODES_PATH, error))?;
+        self.rows.clear();
+        file.write(&batch)?;
+        file.end_row_group()
+    }
+
+    fn end_file(&mut self) -> Result<(), LerobotError> {
+        self.end_row_group()?;
+        if let Some((_, file)) = self.current.take() {
+            self.written_bytes += file.finish()?;
+        }
+        Ok(())
+    }
+}
+
+fn list_of(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("element", element, true)))
+}
+
+fn fields(columns: &[StatColumn]) -> Vec<Field> {
+    let integer = |name: &str| Field::new(name, DataType::Int64, true);
+    let mut fields = vec![
+        integer("episode_index"),
+        Field::new("tasks", list_of(DataType::Utf8), true),
+        integer("length"),
+        integer("data/chunk_index"),
+        integer("data/file_index"),
+        integer("dataset_from_index"),
+        integer("dataset_to_index"),
+    ];
+    for column in columns {
+        for name in STAT_NAMES {
+            let data_type = match (name, column.is_image) {
+                ("count", _) => list_of(DataType::Int64),
+                (_, true) => list_of(list_of(list_of(DataType::Float64))),
+                (_, false) => list_of(DataType::Float64),
+            };
+            fields.push(Field::new(stat_column(&column.name, name), data_type, true));
+        }
+    }
+    fields.extend([integer("meta/episodes/chunk_index"), integer("meta/episodes/file_index")]);
+    fields
+}
+
+/// The column of a feature's statistic.
+pub(super) fn stat_column(feature: &str, stat: &str) -> String {
+    format!("stats/{feature}/{stat}")
+}
+
+fn arrays(columns: &[StatColumn], rows: &[EpisodeRow], place: FileRef) -> Vec<ArrayRef> {
+    let integers = |value: &dyn Fn(&EpisodeRow) -> u64| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| value(row).cast_signed()).collect::<Int64Array>())
+    };
+    let tasks = StringArray::from_iter_values(rows.iter().map(|row| &row.task));
+    let mut arrays: Vec<ArrayRef> = vec![
+        integers(&|row| row.episode_index),
+        lists(Arc::new(tasks), rows.iter().map(|_| 1)),
+        integers(&|row| row.length),
+        integers(&|row| row.data.chunk.into()),
+        integers(&|row| row.data.file.into()),
+        integers(&|row| row.dataset_from_index),
+        integers(&|row| row.dataset_from_index + row.length),
+    ];
+    for (at, column) in columns.iter().enumerate() {
+        let stats: Vec<&Stats> = rows.iter().filter_map(|row| row.stats.get(at)).collect();
+        for name in STAT_NAMES {
+            arrays.push(stat_array(&stats, name, column.is_image));
+        }
+    }
+    arrays.extend([integers(&|_| place.chunk.into()), integers(&|_| place.file.into())]);
+    arrays
+}
+
+fn stat_array(stats: &[&Stats], name: &str, is_image: bool) -> ArrayRef {
+    if name == "count" {
+        let counts: Int64Array = stats.iter().map(|stats| stats.count.cast_signed()).collect();
+        return lists(Arc::new(counts), stats.iter().map(|_| 1));
+    }
+    let parts: Vec<&[f64]> = stats.iter().filter_map(|stats| stats.list(name)).collect();
+    let flat: Float64Array = parts.iter().flat_map(|part| part.iter().copied()).collect();
+    let mut values: ArrayRef = Arc::new(flat);
+    if is_image {
+        for _ in 0..2 {
+            let one_each = vec![1; values.len()];
+            values = lists(values, one_each);
+        }
+    }
+    lists(values, parts.iter().map(|part| part.len()))
+}
+
+/// Lists of the given lengths over an array.
+fn lists(values: ArrayRef, lengths: impl IntoIterator<Item = usize>) -> ArrayRef {
+    let field = Arc::new(Field::new("element", values.data_type().clone(), true));
+    Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), values, None))
+}
