@@ -3,6 +3,8 @@
 
     check_values.py DATASET --mapping MAPPING.toml TRUTH...
 
+TRUTH is a truth file, or a recording that has none: then readers that are not ours say what is in it.
+
 Vectors must be equal as float32, bit for bit (between two messages: within one step of float32), pictures by the CRC of
 their bytes, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
 statistics of each episode are computed again by numpy. Ends with a line that begins with OK, or with the first differences and
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from grid import Episode, Truth
+from recording import Recording
 
 SHOWN = 12
 
@@ -176,12 +179,13 @@ def check(root, mapping, truths):
 def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("dataset", type=Path)
-    p.add_argument("truth", type=Path, nargs="+", help="truth files of all recordings that were converted")
+    p.add_argument("truth", type=Path, nargs="+", help="of every recording that was converted")
     p.add_argument("--mapping", type=Path, required=True)
     opt = p.parse_args(argv)
     mapping = tomllib.loads(opt.mapping.read_text())
     try:
-        print(check(opt.dataset, mapping, [Truth(t) for t in opt.truth]))
+        truths = [Recording(t, mapping) if t.suffix == ".mcap" else Truth(t) for t in opt.truth]
+        print(check(opt.dataset, mapping, truths))
     except Differences as found:
         lines = found.args[0]
         print(f"{len(lines)} differences in {opt.dataset}", *lines[:SHOWN], sep="\n  ")

@@ -36,6 +36,17 @@ class Truth:
     def has(self, topic, name):
         return f"{self.number[topic]}/{name}" in self.rows
 
+    def file_order(self, topic):
+        return self.column(topic, "write_order")
+
+    def values(self, topic, spec):
+        """One row a message: the numbers of a source, or the CRC of a picture."""
+        if self.kind(topic) == "image":
+            return self.column(topic, "jpeg_crc32").astype(np.int64)
+        name = {"position": "values", "data": "values", "velocity": "velocity"}[spec["field"]]
+        rows = self.column(topic, name).astype(np.float64)
+        return rows[:, [self.meta["joints"].index(joint) for joint in spec["select"]]] if "select" in spec else rows
+
     def kind(self, topic):
         return self.meta["topics"][self.number[topic]]["kind"]
 
@@ -57,16 +68,9 @@ class Source:
     def __init__(self, truth, spec, clock):
         topic = spec["topic"]
         stamps = truth.stamps(topic, clock)
-        order = np.lexsort((truth.column(topic, "write_order"), stamps))
+        order = np.lexsort((truth.file_order(topic), stamps))
         self.stamps = stamps[order].tolist()
-        if truth.kind(topic) == "image":
-            self.rows = truth.column(topic, "jpeg_crc32")[order].astype(np.int64)
-            return
-        field = {"position": "values", "data": "values", "velocity": "velocity"}[spec["field"]]
-        rows = truth.column(topic, field)[order].astype(np.float64)
-        if "select" in spec:
-            rows = rows[:, [truth.meta["joints"].index(joint) for joint in spec["select"]]]
-        self.rows = rows
+        self.rows = truth.values(topic, spec)[order]
 
     def at_or_before(self, t):
         return bisect_right(self.stamps, t) - 1

@@ -1,0 +1,121 @@
+"""Recordings as ordinary readers see them: `mcap`, `mcap-ros2-support`, `rosbags` and `json`.
+
+[`Recording`] stands in for a truth file where a recording has none: real ones. It shares nothing with the program under test.
+"""
+import base64, json, zlib
+from pathlib import Path
+
+import numpy as np
+from mcap.exceptions import McapError
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from mcap_ros2.decoder import DecoderFactory
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+NS = 1_000_000_000
+
+
+class Ros1:
+    """Decodes ROS 1 bytes by the definitions that stand in the file."""
+
+    def __init__(self):
+        self.store, self.known = get_typestore(Stores.EMPTY), set()
+
+    def decode(self, schema, data):
+        name = schema.name.replace("/", "/msg/") if "/msg/" not in schema.name else schema.name
+        if name not in self.known:
+            types = get_types_from_msg(schema.data.decode(), name)
+            self.store.register({k: v for k, v in types.items() if k not in self.store.fielddefs})
+            self.known.add(name)
+        return self.store.deserialize_ros1(data, name)
+
+
+def decoded(path, wanted=None):
+    """(topic, log time, publish time, message) of every message that a reader gets out of the file, in its order.
+    `wanted`: topics; all of them without it."""
+    channels, schemas, cdr, ros1 = {}, {}, {}, Ros1()
+    with open(path, "rb") as file:
+        try:
+            for r in StreamReader(file).records:
+                if isinstance(r, Schema):
+                    schemas[r.id] = r
+                elif isinstance(r, Channel):
+                    channels[r.id] = r
+                elif isinstance(r, Message) and (wanted is None or channels[r.channel_id].topic in wanted):
+                    channel = channels[r.channel_id]
+                    schema = schemas.get(channel.schema_id)
+                    if channel.message_encoding == "cdr":
+                        if channel.id not in cdr:
+                            cdr[channel.id] = DecoderFactory().decoder_for("cdr", schema)
+                        message = cdr[channel.id](r.data)
+                    elif channel.message_encoding == "ros1":
+                        message = ros1.decode(schema, r.data)
+                    else:
+                        message = json.loads(r.data)
+                    yield channel.topic, r.log_time, r.publish_time, message
+        except (McapError, EOFError):
+            return  # a cut file ends so; what must have been read by then is counted by the caller
+
+
+def field(message, path):
+    """The value at a path such as `pose.position.x`; None where there is none."""
+    for name in path.split("."):
+        message = message.get(name) if isinstance(message, dict) else getattr(message, name, None)
+    return message
+
+
+def stamp(message):
+    """The header's stamp in ns, or -1."""
+    at = field(message, "timestamp") if isinstance(message, dict) else getattr(getattr(message, "header", None), "stamp", None)
+    if at is None:
+        return -1
+    if isinstance(at, dict):
+        return at["sec"] * NS + at["nsec"]
+    return at.sec * NS + at.nanosec
+
+
+def picture(message):
+    data = field(message, "data")
+    return base64.b64decode(data) if isinstance(data, str) else bytes(data)
+
+
+class Recording:
+    """The topics of a mapping as a recording has them, with the methods of a truth file that [`grid`] asks for."""
+
+    def __init__(self, path, mapping):
+        self.meta = {"recording": Path(path).name, "task": None}
+        images = {s["topic"] for f in mapping["feature"] if f.get("kind") in ("image", "video") for s in f["source"]}
+        wanted = {s["topic"] for f in mapping["feature"] for s in f.get("source", [])}
+        task = mapping["task"].get("topic")
+        self.images, self.topics = images, {topic: [] for topic in wanted}
+        for place, (topic, log, publish, message) in enumerate(decoded(path, wanted | {task})):
+            if topic == task and self.meta["task"] is None:
+                self.meta["task"] = field(message, mapping["task"].get("field", "data"))
+            if topic in wanted:
+                kept = zlib.crc32(picture(message)) if topic in images else message
+                self.topics[topic].append((log, publish, stamp(message), place, kept))
+
+    def kind(self, topic):
+        return "image" if topic in self.images else "values"
+
+    def stamps(self, topic, clock):
+        rows = self.topics[topic]
+        log = [r[0] for r in rows]
+        if clock == "header":
+            return np.array([r[2] if r[2] >= 0 else r[0] for r in rows], np.int64)
+        return np.array([r[1] for r in rows] if clock == "publish" else log, np.int64)
+
+    def file_order(self, topic):
+        return np.array([r[3] for r in self.topics[topic]])
+
+    def values(self, topic, spec):
+        if topic in self.images:
+            return np.array([r[4] for r in self.topics[topic]], np.int64)
+        rows = []
+        for *_, message in self.topics[topic]:
+            row = np.atleast_1d(np.asarray(field(message, spec["field"]), dtype=np.float64))
+            if "select" in spec:
+                names = list(field(message, "name"))
+                row = row[[names.index(joint) for joint in spec["select"]]]
+            rows.append(row)
+        return np.array(rows)
