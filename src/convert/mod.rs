@@ -3,11 +3,22 @@
 //! Architecture Invariant: knows nothing of queues, leases or signals: it is given a stop flag and gives back segments.
 
 pub mod align;
+mod bind;
 pub mod decode;
 pub mod grid;
+pub mod image;
+mod joints;
+mod kept;
 pub mod mapping;
 mod nearest;
+mod plan;
+pub mod recording;
+mod rows;
+mod segment;
+mod shape;
 pub mod source;
+mod tap;
+mod task;
 #[cfg(test)]
 mod testing;
 

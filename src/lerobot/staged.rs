@@ -64,6 +64,9 @@ pub struct StagedEpisode {
 pub struct SegmentNote {
     /// Pixel counts of the frames sampled for statistics, for each image feature.
     pub images: BTreeMap<String, ImageCounts>,
+    /// How many values of each vector feature are NaN or infinite. Features without any are left out.
+    #[serde(default)]
+    pub non_finite: BTreeMap<String, u64>,
 }
 
 /// Counts of pixel values: exact statistics of 8-bit images whatever their number.

@@ -18,6 +18,7 @@ pub use key::MAX_KEY_BYTES;
 pub use location::{create_location, local_path, open_location};
 
 use crate::error::{Class, Classified};
+use crate::work::WorkError;
 use bytes::Bytes;
 use std::fmt;
 use std::io::Write;
@@ -131,6 +132,15 @@ impl Classified for StorageError {
         match self {
             Self::NotFound { .. } | Self::Refused { .. } | Self::Invalid { .. } => Class::Permanent,
             Self::Unavailable { .. } => Class::Transient,
+        }
+    }
+}
+
+impl From<StorageError> for WorkError {
+    fn from(error: StorageError) -> Self {
+        match error.class() {
+            Class::Transient => Self::Transient(error.to_string()),
+            Class::Permanent | Class::Lost => Self::Permanent(error.to_string()),
         }
     }
 }

@@ -6,10 +6,11 @@ use super::error::{MappingError, Place};
 use super::keys::{Document, Keys};
 use super::{
     Content, FEATURES_MAX, FPS_MAX, FeatureMap, LIST_MAX, Located, MAPPING_BYTES_MAX, Mapping, OnMissing,
-    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, Time,
+    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task,
 };
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
+use crate::convert::source::TimeSource;
 use crate::lerobot::feature::Dtype;
 use toml::de::DeTable;
 
@@ -49,8 +50,8 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     let root = Keys::new(doc, root.get_ref(), "the mapping", START, &ROOT_KEYS)?;
     let fps = root.integer("fps", 1..=FPS_MAX)?.ok_or_else(|| root.lacks("fps", "fps = 30"))?.value;
     let robot_type = root.text("robot_type")?.map(|robot| robot.value);
-    let times = [("log", Time::Log), ("publish", Time::Publish), ("header", Time::Header)];
-    let time = root.choice("time", &times)?.map_or(Time::Log, |time| time.value);
+    let times = [("log", TimeSource::Log), ("publish", TimeSource::Publish), ("header", TimeSource::Header)];
+    let time = root.choice("time", &times)?.map_or(TimeSource::Log, |time| time.value);
     episodes(&root)?;
     let task = task(&root)?;
     let features = features(&root)?;

@@ -12,6 +12,7 @@ mod tests;
 pub use error::{MappingError, Place};
 
 use super::align::Align;
+use super::source::TimeSource;
 use crate::lerobot::feature::Dtype;
 
 /// Largest mapping file, in bytes.
@@ -43,22 +44,11 @@ pub struct Mapping {
     /// The robot, for `info.json`.
     pub robot_type: Option<String>,
     /// Which stamp orders and aligns messages.
-    pub time: Time,
+    pub time: TimeSource,
     /// Where the task's text comes from.
     pub task: Task,
     /// The features, in the file's order; at least one, and at least one of them from topics.
     pub features: Vec<FeatureMap>,
-}
-
-/// Which stamp orders and aligns messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Time {
-    /// When the recorder got it.
-    Log,
-    /// When the publisher sent it.
-    Publish,
-    /// The header's stamp; of a type without a header, the log stamp.
-    Header,
 }
 
 /// Something that was written in the mapping file, with where it stands there.

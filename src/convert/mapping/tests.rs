@@ -59,7 +59,7 @@ fn head(lines: &str) -> String {
 #[test]
 fn a_full_mapping_is_read_as_written() {
     let mapping = Mapping::parse("pick.toml", GOOD).unwrap();
-    assert_eq!((mapping.fps, mapping.time), (30, Time::Header));
+    assert_eq!((mapping.fps, mapping.time), (30, TimeSource::Header));
     assert_eq!(mapping.robot_type.as_deref(), Some("so101"));
     assert_eq!(mapping.task, Task::Text("pick the cube".to_owned()));
     assert_eq!(mapping.text, GOOD);

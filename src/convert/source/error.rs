@@ -3,6 +3,7 @@
 use crate::convert::decode::DecodeError;
 use crate::error::{Class, Classified};
 use crate::storage::StorageError;
+use crate::work::WorkError;
 
 /// Why a recording, or a part of it, could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,16 @@ impl Classified for SourceError {
             | Self::Compression { .. }
             | Self::Topic { .. }
             | Self::Decode { .. } => Class::Permanent,
+        }
+    }
+}
+
+impl From<SourceError> for WorkError {
+    fn from(error: SourceError) -> Self {
+        match (&error, error.class()) {
+            (SourceError::Stopped, _) => Self::Stopped,
+            (_, Class::Transient) => Self::Transient(error.to_string()),
+            (_, Class::Permanent | Class::Lost) => Self::Permanent(error.to_string()),
         }
     }
 }

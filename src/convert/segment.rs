@@ -1,0 +1,266 @@
+//! One segment's file: rows become Arrow columns, sampled images become pixel counts, and both go to staging.
+//!
+//! Every byte is a function of the rows: no clock, no version, no order of work goes into it.
+
+use super::align::Pick;
+use super::bind::BoundFeature;
+use super::image::{count, no_counts, sampled};
+use super::rows::{RowReader, Rows, complaint};
+use super::tap::{Column, Tap};
+use super::{StopFlag, WorkError};
+use crate::lerobot::data::arrow_field;
+use crate::lerobot::feature::{Dtype, Feature};
+use crate::lerobot::parquet_file::ParquetOut;
+use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote};
+use crate::storage::SharedStorage;
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
+    StringArray, StructArray, new_null_array,
+};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Who wrote the file, without a version: it must not change the bytes.
+const CREATED_BY: &str = "roboflow";
+
+/// A segment ready to be written.
+pub(crate) struct Segment {
+    pub(crate) batch: RecordBatch,
+    pub(crate) note: SegmentNote,
+}
+
+/// What a lane gives, row by row.
+struct Lane<'a> {
+    column: &'a Column,
+    picks: &'a [Pick],
+    width: usize,
+}
+
+impl Segment {
+    /// Makes the columns and counts what is to be known of them. The rows are kept frames from number `first` of
+    /// `kept` on.
+    pub(crate) fn build(
+        features: &[Feature],
+        bound: &[BoundFeature],
+        reader: &RowReader,
+        rows: &Rows,
+        (first, kept): (u64, u64),
+        stop: &StopFlag,
+    ) -> Result<Self, WorkError> {
+        let mut note = SegmentNote::default();
+        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
+        for (feature, bound) in features.iter().zip(bound) {
+            stop.check()?;
+            let field = arrow_field(feature);
+            let lanes: Vec<Lane<'_>> =
+                bound.lanes.clone().filter_map(|lane| Lane::of(lane, reader, rows)).collect();
+            let (array, non_finite) = array(feature, field.data_type(), &lanes, rows.frames)
+                .map_err(|error| WorkError::Permanent(format!("feature {:?}: {error}", feature.name)))?;
+            if non_finite > 0 {
+                note.non_finite.insert(feature.name.clone(), non_finite);
+            }
+            if feature.dtype == Dtype::Image {
+                let counts = image_counts(bound.lanes.start, reader, rows, (first, kept), stop)?;
+                note.images.insert(feature.name.clone(), counts);
+            }
+            fields.push(field);
+            arrays.push(array);
+        }
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+            .map_err(|error| WorkError::Permanent(format!("a segment cannot be made: {error}")))?;
+        Ok(Self { batch, note })
+    }
+
+    /// Writes the file: durable and visible when it returns. Gives its size in bytes.
+    pub(crate) fn write(
+        &self,
+        staging: &SharedStorage,
+        key: &str,
+        features: &[Feature],
+    ) -> Result<u64, WorkError> {
+        let note = serde_json::to_string(&self.note)
+            .map_err(|error| WorkError::Permanent(format!("{key}: the note cannot be written: {error}")))?;
+        let mut properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .set_compression(Compression::SNAPPY)
+            .set_max_row_group_row_count(Some(self.batch.num_rows().max(1)))
+            .set_key_value_metadata(Some(vec![KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), note)]));
+        for feature in features.iter().filter(|feature| feature.dtype == Dtype::Image) {
+            // Compressed already, and never alike: a second compression, a dictionary and statistics only cost time.
+            let path =
+                ColumnPath::new(vec![feature.name.clone(), crate::lerobot::data::IMAGE_BYTES.to_owned()]);
+            properties = properties
+                .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        let mut out = ParquetOut::create(staging, key, self.batch.schema(), properties.build())?;
+        out.write(&self.batch)?;
+        Ok(out.finish()?)
+    }
+}
+
+impl<'a> Lane<'a> {
+    fn of(lane: usize, reader: &RowReader, rows: &'a Rows) -> Option<Self> {
+        let width = reader.taps.get(lane).map(Tap::width)?;
+        Some(Self { column: rows.columns.get(lane)?, picks: rows.picks.get(lane)?, width })
+    }
+
+    fn cells<'v, T>(&self, values: &'v [T], row: usize) -> &'v [T] {
+        let begin = row.saturating_mul(self.width);
+        values.get(begin..begin.saturating_add(self.width)).unwrap_or_default()
+    }
+
+    /// Appends what a frame takes, as floats.
+    fn floats(&self, frame: usize, out: &mut Vec<f64>) {
+        let Column::Floats(values) = self.column else { return };
+        match self.picks.get(frame) {
+            Some(Pick::One(row)) => out.extend(self.cells(values, *row)),
+            Some(Pick::Between { before, after, weight }) => {
+                let pairs = self.cells(values, *before).iter().zip(self.cells(values, *after));
+                out.extend(pairs.map(|(a, b)| a + (b - a) * weight));
+            }
+            None => {}
+        }
+    }
+
+    /// The row that a frame takes, of columns that are never between two.
+    fn row(&self, frame: usize) -> usize {
+        match self.picks.get(frame) {
+            Some(Pick::One(row) | Pick::Between { before: row, .. }) => *row,
+            None => usize::MAX,
+        }
+    }
+}
+
+/// A feature's column, and how many of its values are NaN or infinite.
+fn array(
+    feature: &Feature,
+    data_type: &DataType,
+    lanes: &[Lane<'_>],
+    frames: usize,
+) -> Result<(ArrayRef, u64), ArrowError> {
+    let flat: ArrayRef = match feature.dtype {
+        Dtype::Float32 | Dtype::Float64 => {
+            let mut values = Vec::new();
+            for frame in 0..frames {
+                lanes.iter().for_each(|lane| lane.floats(frame, &mut values));
+            }
+            if feature.dtype == Dtype::Float64 {
+                let non_finite = values.iter().filter(|value| !value.is_finite()).count() as u64;
+                return Ok((shaped(data_type, Arc::new(Float64Array::from(values)))?, non_finite));
+            }
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            let non_finite = values.iter().filter(|value| !value.is_finite()).count() as u64;
+            return Ok((shaped(data_type, Arc::new(Float32Array::from(values)))?, non_finite));
+        }
+        Dtype::Int64 => Arc::new(Int64Array::from(integers(lanes, frames))),
+        Dtype::Bool => {
+            let values: Vec<bool> = integers(lanes, frames).into_iter().map(|value| value != 0).collect();
+            Arc::new(BooleanArray::from(values))
+        }
+        Dtype::String => Arc::new(StringArray::from(texts(lanes, frames))),
+        Dtype::Image | Dtype::Video => images(data_type, lanes, frames)?,
+    };
+    Ok((shaped(data_type, flat)?, 0))
+}
+
+/// Values behind each other, in lists of the feature's length if it has one.
+fn shaped(data_type: &DataType, flat: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match data_type {
+        DataType::FixedSizeList(item, length) => {
+            Ok(Arc::new(FixedSizeListArray::try_new(Arc::clone(item), *length, flat, None)?))
+        }
+        _ => Ok(flat),
+    }
+}
+
+fn integers(lanes: &[Lane<'_>], frames: usize) -> Vec<i64> {
+    let mut out = Vec::new();
+    for frame in 0..frames {
+        for lane in lanes {
+            if let Column::Integers(values) = lane.column {
+                out.extend(lane.cells(values, lane.row(frame)));
+            }
+        }
+    }
+    out
+}
+
+fn texts<'a>(lanes: &[Lane<'a>], frames: usize) -> Vec<&'a str> {
+    let text = |lane: &Lane<'a>, frame: usize| match lane.column {
+        Column::Texts(texts) => texts.get(lane.row(frame)).map(String::as_str),
+        _ => None,
+    };
+    (0..frames).flat_map(|frame| lanes.iter().filter_map(move |lane| text(lane, frame))).collect()
+}
+
+fn images(data_type: &DataType, lanes: &[Lane<'_>], frames: usize) -> Result<ArrayRef, ArrowError> {
+    let wrong = || ArrowError::InvalidArgumentError("not an image's column".to_owned());
+    let (DataType::Struct(fields), Some(lane)) = (data_type, lanes.first()) else { return Err(wrong()) };
+    let files: Vec<&[u8]> = (0..frames).filter_map(|frame| file(lane.column, lane.row(frame))).collect();
+    let mut offsets = Vec::with_capacity(frames + 1);
+    let mut end = 0i32;
+    offsets.push(end);
+    for file in &files {
+        let length = i32::try_from(file.len()).ok();
+        end = length.and_then(|length| end.checked_add(length)).ok_or_else(|| {
+            ArrowError::InvalidArgumentError("over 2 GiB of images: take fewer frames a segment".to_owned())
+        })?;
+        offsets.push(end);
+    }
+    let bytes = Buffer::from(files.concat());
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let bytes: ArrayRef = Arc::new(BinaryArray::try_new(offsets, bytes, None)?);
+    let paths = new_null_array(&DataType::Utf8, frames);
+    Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
+}
+
+/// A file of an image column.
+fn file(column: &Column, row: usize) -> Option<&[u8]> {
+    let Column::Files { bytes, ends } = column else { return None };
+    let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+    bytes.get(begin..*ends.get(row)?)
+}
+
+/// Pixel counts of those of the rows that are sampled, among all kept frames.
+fn image_counts(
+    lane: usize,
+    reader: &RowReader,
+    rows: &Rows,
+    (first, kept): (u64, u64),
+    stop: &StopFlag,
+) -> Result<crate::lerobot::staged::ImageCounts, WorkError> {
+    let mut counts = no_counts();
+    let found = Lane::of(lane, reader, rows).zip(reader.taps.get(lane).and_then(Tap::geometry));
+    let Some((values, geometry)) = found else { return Ok(counts) };
+    let here = first..first + rows.frames as u64;
+    for number in sampled(kept).skip_while(|frame| *frame < here.start).take_while(|frame| *frame < here.end)
+    {
+        stop.check()?;
+        let row = values.row(usize::try_from(number - first).unwrap_or(usize::MAX));
+        let Some(bytes) = file(values.column, row) else { continue };
+        count(bytes, geometry, &mut counts).map_err(|what| {
+            let topic = reader.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
+            let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
+            complaint(reader.recording.name(), topic, stamp_ns, &what)
+        })?;
+    }
+    Ok(counts)
+}
+
+/// What the user should know of values that are no numbers.
+pub(crate) fn non_finite_warnings(recording: &str, counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let warn = |(feature, count): (&String, &u64)| {
+        format!("{recording}: feature {feature:?} has {count} values that are NaN or infinite")
+    };
+    counts.iter().map(warn).collect()
+}

@@ -1,0 +1,83 @@
+//! The features' shapes and names, once the first kept frame was read.
+//!
+//! It writes nothing; the order is the mapping's.
+
+use super::WorkError;
+use super::bind::BoundFeature;
+use super::mapping::Mapping;
+use super::rows::RowReader;
+use super::tap::Tap;
+use crate::lerobot::feature::{Dtype, Feature};
+use std::collections::HashSet;
+
+/// Most elements of a vector.
+pub(crate) const FEATURE_ELEMENTS_MAX: usize = 65_536;
+/// Channels of an image as loaders decode it, grey ones too.
+const IMAGE_CHANNELS: u32 = 3;
+
+/// The features as `info.json` describes them.
+pub(crate) fn features(
+    mapping: &Mapping,
+    bound: &[BoundFeature],
+    reader: &RowReader,
+) -> Result<Vec<Feature>, WorkError> {
+    bound.iter().map(|feature| shape(mapping, feature, reader)).collect()
+}
+
+fn shape(mapping: &Mapping, feature: &BoundFeature, reader: &RowReader) -> Result<Feature, WorkError> {
+    let BoundFeature { name, dtype, lanes, names } = feature;
+    let taps = reader.taps.get(lanes.clone()).unwrap_or_default();
+    let described =
+        |shape: Vec<u32>, names| Feature { name: name.value.clone(), dtype: *dtype, shape, names };
+    match dtype {
+        Dtype::Image | Dtype::Video => {
+            let size = taps.first().and_then(Tap::geometry);
+            let (height, width) = size.map_or((0, 0), |size| (size.height, size.width));
+            let names = ["height", "width", "channels"].map(str::to_owned).to_vec();
+            Ok(described(vec![height, width, IMAGE_CHANNELS], Some(names)))
+        }
+        Dtype::String => Ok(described(vec![1], None)),
+        Dtype::Float32 | Dtype::Float64 | Dtype::Int64 | Dtype::Bool => {
+            let width = taps.iter().map(Tap::width).sum::<usize>();
+            if width > FEATURE_ELEMENTS_MAX {
+                let what = format!(
+                    "{:?} has {width} elements, and at most {FEATURE_ELEMENTS_MAX} are allowed",
+                    name.value
+                );
+                return Err(mapping.error(name.place, what).into());
+            }
+            let own = names.as_ref().map(|names| &names.value);
+            if let (Some(own), Some(written)) = (own, names)
+                && own.len() != width
+            {
+                let what =
+                    format!("{} names for {width} elements: {}", own.len(), element_names(taps).join(", "));
+                return Err(mapping.error(written.place, what).into());
+            }
+            let names = own.cloned().unwrap_or_else(|| element_names(taps));
+            Ok(described(vec![u32::try_from(width).unwrap_or(u32::MAX)], Some(names)))
+        }
+    }
+}
+
+/// The elements' names over all sources. Where two are the same, each has its field's name before it, and where that
+/// does not help, its place.
+fn element_names(taps: &[Tap]) -> Vec<String> {
+    let plain: Vec<String> = taps.iter().flat_map(Tap::names).collect();
+    if all_differ(&plain) {
+        return plain;
+    }
+    let with_field: Vec<String> = taps
+        .iter()
+        .flat_map(|tap| tap.names().into_iter().map(|name| format!("{}.{name}", tap.leaf())))
+        .collect();
+    if all_differ(&with_field) {
+        return with_field;
+    }
+    plain.iter().enumerate().map(|(at, name)| format!("{name}_{at}")).collect()
+}
+
+fn all_differ(names: &[String]) -> bool {
+    let mut seen = HashSet::with_capacity(names.len());
+    names.iter().all(|name| seen.insert(name))
+}

@@ -1,0 +1,198 @@
+//! How one lane's values come out of its messages: which field, which of its elements, and that every message is like the first.
+//!
+//! It knows no frames and no files: whoever reads messages names those in errors.
+
+use super::decode::Extractor;
+use super::image::{Geometry, geometry};
+use super::joints::Joints;
+
+/// Values of one lane's messages, in the order they were read.
+#[derive(Debug)]
+pub(crate) enum Column {
+    /// Numbers, the tap's width of them a message.
+    Floats(Vec<f64>),
+    /// Whole numbers and booleans, the tap's width of them a message.
+    Integers(Vec<i64>),
+    /// One text a message.
+    Texts(Vec<String>),
+    /// Files behind each other, and where each ends.
+    Files { bytes: Vec<u8>, ends: Vec<usize> },
+}
+
+/// What a lane takes from a message.
+#[derive(Debug, Clone)]
+pub(crate) enum Tap {
+    Numbers(Box<Numbers>),
+    Text(Extractor),
+    Image {
+        extractor: Extractor,
+        /// That of the first message taken.
+        geometry: Option<Geometry>,
+    },
+}
+
+/// Numbers of a field.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbers {
+    extractor: Extractor,
+    /// Whole numbers are kept exact; otherwise all are floats.
+    exact: bool,
+    joints: Option<Joints>,
+    /// How many the first message had.
+    width: Option<usize>,
+}
+
+impl Numbers {
+    pub(crate) fn new(extractor: Extractor, exact: bool, joints: Option<Joints>) -> Self {
+        Self { extractor, exact, joints, width: None }
+    }
+
+    fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
+        if let Some(joints) = &mut self.joints {
+            joints.look(data)?;
+        }
+        match column {
+            Column::Floats(floats) => {
+                let mut values = Vec::with_capacity(self.width.unwrap_or(0));
+                self.extractor.numbers(data, &mut values).map_err(|error| error.to_string())?;
+                self.append(values, floats)
+            }
+            Column::Integers(integers) => {
+                let mut values = Vec::with_capacity(self.width.unwrap_or(0));
+                self.extractor.integers(data, &mut values).map_err(|error| error.to_string())?;
+                self.append(values, integers)
+            }
+            Column::Texts(_) | Column::Files { .. } => {
+                Err("numbers do not go into another column".to_owned())
+            }
+        }
+    }
+
+    fn append<T: Copy>(&mut self, values: Vec<T>, out: &mut Vec<T>) -> Result<(), String> {
+        let before = out.len();
+        let path = self.extractor.path();
+        match &self.joints {
+            Some(joints) => joints.arrange(path, &values, out)?,
+            None => out.extend(values),
+        }
+        let width = out.len() - before;
+        match self.width {
+            None if width == 0 => Err(format!("{path} is empty")),
+            None => {
+                self.width = Some(width);
+                Ok(())
+            }
+            Some(first) if first != width => Err(format!(
+                "{path} has {width} values here and had {first} before; a feature's length is fixed: \
+                 take single elements ({path}[0]), or leave the topic out"
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The elements' names, as well as the messages tell; all the width of them.
+    fn names(&self) -> Vec<String> {
+        let width = self.width.unwrap_or(0);
+        let fits = |names: &Vec<String>| names.len() == width;
+        let from_joints = self.joints.as_ref().map(Joints::names).filter(fits);
+        let named = from_joints.or_else(|| self.extractor.element_names().filter(fits));
+        let leaf = self.leaf();
+        named.unwrap_or_else(|| match width {
+            1 => vec![leaf.to_owned()],
+            _ => (0..width).map(|at| format!("{leaf}_{at}")).collect(),
+        })
+    }
+
+    fn leaf(&self) -> &str {
+        let path = self.extractor.path();
+        path.rsplit('.').next().unwrap_or(path)
+    }
+}
+
+impl Tap {
+    /// An empty column for its values.
+    pub(crate) fn column(&self) -> Column {
+        match self {
+            Self::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
+            Self::Numbers(_) => Column::Floats(Vec::new()),
+            Self::Text(_) => Column::Texts(Vec::new()),
+            Self::Image { .. } => Column::Files { bytes: Vec::new(), ends: Vec::new() },
+        }
+    }
+
+    /// Appends a message's values. The first message taken fixes their number, their names and the image's geometry.
+    ///
+    /// # Errors
+    /// Says what is wrong with the message, or how it differs from the first.
+    pub(crate) fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
+        match (self, column) {
+            (Self::Numbers(numbers), column) => numbers.take(data, column),
+            (Self::Text(extractor), Column::Texts(texts)) => {
+                let before = texts.len();
+                extractor.strings(data, texts).map_err(|error| error.to_string())?;
+                match texts.len() - before {
+                    1 => Ok(()),
+                    count => Err(format!("{} has {count} texts; a text feature takes one", extractor.path())),
+                }
+            }
+            (Self::Image { extractor, geometry: first }, Column::Files { bytes, ends }) => {
+                let file = extractor.bytes(data).map_err(|error| error.to_string())?;
+                let this = geometry(&file)?;
+                let first = *first.get_or_insert(this);
+                if this != first {
+                    return Err(format!(
+                        "the image is {this}, and the first one is {first}; a feature's images are all alike"
+                    ));
+                }
+                bytes.extend_from_slice(&file);
+                ends.push(bytes.len());
+                Ok(())
+            }
+            (Self::Text(_) | Self::Image { .. }, _) => Err("values do not go into another column".to_owned()),
+        }
+    }
+
+    /// How many elements each frame takes from it; 1 before the first message.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.width.unwrap_or(1),
+            Self::Text(_) | Self::Image { .. } => 1,
+        }
+    }
+
+    /// The elements' names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            Self::Numbers(numbers) => numbers.names(),
+            Self::Text(_) | Self::Image { .. } => Vec::new(),
+        }
+    }
+
+    /// The last part of the field's path.
+    pub(crate) fn leaf(&self) -> &str {
+        match self {
+            Self::Numbers(numbers) => numbers.leaf(),
+            Self::Text(extractor) | Self::Image { extractor, .. } => extractor.path(),
+        }
+    }
+
+    /// The images' geometry, once one was seen.
+    pub(crate) fn geometry(&self) -> Option<Geometry> {
+        match self {
+            Self::Image { geometry, .. } => *geometry,
+            Self::Numbers(_) | Self::Text(_) => None,
+        }
+    }
+}
+
+impl Column {
+    /// The bytes it holds, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Floats(values) => values.len() * size_of::<f64>(),
+            Self::Integers(values) => values.len() * size_of::<i64>(),
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            Self::Files { bytes, .. } => bytes.len(),
+        }
+    }
+}
