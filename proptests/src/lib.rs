@@ -2,5 +2,6 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;

@@ -23,6 +23,8 @@ struct Scan<'f> {
     channels: Channels,
     counts: BTreeMap<u16, u64>,
     stretches: Vec<Stretch>,
+    /// Messages of channels that nothing declares before them: they belong to no topic.
+    undeclared: u64,
     spare: Vec<u8>,
 }
 
@@ -33,6 +35,7 @@ pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError>
         channels: Channels::default(),
         counts: BTreeMap::new(),
         stretches: Vec::new(),
+        undeclared: 0,
         spare: Vec::new(),
     };
     let mut window = Window::new(file);
@@ -63,6 +66,7 @@ pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError>
         }
         at = end;
     };
+    let undeclared = scan.undeclared;
     let mut catalog = scan.channels.into_catalog(&scan.counts);
     catalog.stretches = scan.stretches;
     catalog.cut = cut;
@@ -71,6 +75,12 @@ pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError>
             "{}: the file is cut or unreadable from byte {at} of {}; the whole chunks before it are used",
             file.name(),
             file.size()
+        ));
+    }
+    if undeclared > 0 {
+        catalog.warnings.push(format!(
+            "{}: {undeclared} messages of channels that the file does not declare are left out",
+            file.name()
         ));
     }
     Ok(catalog)
@@ -99,36 +109,42 @@ impl Scan<'_> {
                 None => self.declaration(start, framed)?,
             }
         }
-        stretch.channels = Some(self.count(start, seen)?);
+        stretch.channels = Some(self.count(seen));
         self.spare = chunk.into_spare();
         self.push(stretch)
     }
 
     /// Adds counts; the channels counted, in order.
-    fn count(&mut self, at: u64, seen: BTreeMap<u16, u64>) -> Result<Vec<u16>, SourceError> {
-        for (channel, n) in &seen {
-            if !self.channels.knows(*channel) {
-                return Err(self.damaged(at, &format!("a message of the unknown channel {channel}")));
+    fn count(&mut self, mut seen: BTreeMap<u16, u64>) -> Vec<u16> {
+        seen.retain(|channel, n| {
+            let known = self.channels.knows(*channel);
+            if !known {
+                self.undeclared = self.undeclared.saturating_add(*n);
             }
+            known
+        });
+        for (channel, n) in &seen {
             *self.counts.entry(*channel).or_default() += n;
         }
-        Ok(seen.into_keys().collect())
+        seen.into_keys().collect()
     }
 
     fn loose_message(&mut self, range: Range<u64>, framed: Framed<'_>) -> Result<(), SourceError> {
         let message = record::message(framed.body)
             .ok_or_else(|| self.damaged(range.start, "a message too short for its header"))?;
-        let channels = self.count(range.start, BTreeMap::from([(message.channel, 1)]))?;
+        let channels = self.count(BTreeMap::from([(message.channel, 1)]));
         if let Some(last) = self.stretches.last_mut()
             && !last.is_chunk
             && last.range.end == range.start
             && range.end - last.range.start <= MAX_RUN_BYTES
         {
             last.range.end = range.end;
-            if let Some(known) = &mut last.channels
-                && let Err(place) = known.binary_search(&message.channel)
-            {
-                known.insert(place, message.channel);
+            for channel in channels {
+                if let Some(known) = &mut last.channels
+                    && let Err(place) = known.binary_search(&channel)
+                {
+                    known.insert(place, channel);
+                }
             }
             return Ok(());
         }
