@@ -7,11 +7,16 @@ use super::error::DecodeError;
 use super::path::Items;
 use super::schema::Encoding;
 use super::target::{Node, takes};
-use super::types::{Count, Field, Kind, MAX_STATIC_VALUES, Primitive, Types};
+use super::types::{Count, Field, Kind, MAX_NESTING_DEPTH, Primitive, Types};
 use std::borrow::Cow;
 
 /// Bytes of padding that writers are known to leave behind a message.
 const MAX_PADDING_BYTES: usize = 7;
+
+/// Every struct but ROS 1's empty ones takes a byte, and nests in at most so many others.
+const STEPS_PER_BYTE: u64 = 2 * MAX_NESTING_DEPTH as u64;
+/// How many structs without bytes a message may hold besides.
+const FREE_STEPS: u64 = 1 << 16;
 
 /// One value on its way out.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +65,7 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Stands at a message's first value.
     pub(crate) fn start(data: &'a [u8], encoding: Encoding) -> Result<Self, Damage> {
-        let steps = MAX_STATIC_VALUES.saturating_add((data.len() as u64).saturating_mul(64));
+        let steps = FREE_STEPS.saturating_add((data.len() as u64).saturating_mul(STEPS_PER_BYTE));
         let packed = Self {
             data,
             pos: 0,
@@ -399,6 +404,13 @@ impl<'a> Cursor<'a> {
 
     /// The encoded bytes of the value at hand, from its alignment on.
     pub(crate) fn span(&mut self, types: &Types, kind: Kind, count: Count) -> Result<&'a [u8], Damage> {
+        let texts = matches!(kind, Kind::Primitive(p) if p.width().is_none());
+        match (kind, count) {
+            (_, Count::Dynamic { .. }) => self.align(4),
+            _ if texts => self.align(4),
+            (Kind::Primitive(p), _) => self.align(p.width().unwrap_or(1)),
+            (Kind::Struct(_), _) => {}
+        }
         let from = self.pos;
         self.skip(types, kind, count)?;
         self.data.get(from..self.pos).ok_or_else(|| self.damage("too short"))

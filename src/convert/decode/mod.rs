@@ -22,3 +22,6 @@ pub use extract::{Extractor, ValueKind};
 pub use schema::{Encoding, FieldInfo, Schema};
 pub use stamp::StampPlan;
 pub use types::{Count, Primitive};
+
+#[cfg(test)]
+mod tests;

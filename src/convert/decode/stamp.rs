@@ -49,7 +49,7 @@ impl StampPlan {
                     clippy::cast_sign_loss,
                     reason = "in range and whole"
                 )]
-                Scalar::Float(f) if f >= 0.0 && f < 9e15 && f.fract() == 0.0 => Some(f as u64),
+                Scalar::Float(f) if (0.0..9e15).contains(&f) && f.fract() == 0.0 => Some(f as u64),
                 _ => None,
             };
             let number = number.ok_or_else(|| "a stamp before the epoch".to_owned())?;

@@ -277,3 +277,6 @@ fn check_magic(file: &File) -> Result<(), SourceError> {
     };
     Err(SourceError::NotARecording { file: file.name().to_owned(), reason: reason.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

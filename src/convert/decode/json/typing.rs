@@ -127,8 +127,8 @@ impl<'d> SchemaReader<'d> {
             let target = node
                 .field("$ref")
                 .and_then(Value::text)
-                .and_then(|r| r.strip_prefix("#/"))
-                .and_then(|r| r.split('/').try_fold(self.document, |at, step| at.field(step)));
+                .and_then(|r| r.strip_prefix('#'))
+                .and_then(|r| r.split('/').skip(1).try_fold(self.document, |at, step| at.field(step)));
             match target {
                 Some(target) => node = target,
                 None => return node,
