@@ -1,5 +1,7 @@
 //! Recordings whole, without summary, cut, out of order, unchunked and mislabelled give the same messages or say why not.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test at once")]
+
 use mcap::{Compression, WriteOptions};
 use roboflow::convert::StopFlag;
 use roboflow::convert::decode::{DecodeError, Extractor, Schema};

@@ -1,5 +1,12 @@
 //! Every CDR message of the real recordings, decoded by `re_ros_msg` and by extractors, value by value.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test's helpers fail the test at once"
+)]
+
 use re_cdr::{BigEndian, CdrReader, LittleEndian};
 use re_ros_msg::MessageSchema;
 use re_ros_msg::deserialize::primitive_array::PrimitiveArray;
