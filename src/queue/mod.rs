@@ -1,3 +1,77 @@
 //! The job queue: records, keys and transactions, written once over [`crate::store`].
 //!
 //! Architecture Invariant: no engine, no clock but the store's, no conversion.
+//!
+//! A job is in exactly one place (Q1), moved by one transaction at a time. Its record decides; indexes propose. A worker
+//! writes under `(epoch, incarnation)`, compared in the same transaction, so that whoever lost a job cannot touch it.
+//! Where to read: `record` and `worker` hold the data, `key` the layout, `tx` the retry loop; then one file an operation.
+
+mod batch;
+mod checkpoint;
+mod claim;
+mod error;
+mod jobs;
+mod key;
+mod lease;
+mod reclaim;
+mod record;
+mod repair;
+mod settings;
+mod settle;
+mod tx;
+mod worker;
+
+pub use batch::{AssemblyState, NewBatch, NewJob, Submitted};
+pub use claim::Claim;
+pub use error::QueueError;
+pub use jobs::{Cancelled, JobCounts, JobFilter, JobPage};
+pub use key::{Key, Keys};
+pub use lease::Renewal;
+pub use reclaim::{Reclaimed, ReclaimedJob};
+pub use record::{
+    BatchId, BatchRecord, ConfigHash, ERROR_TEXT_MAX_BYTES, ERRORS_KEPT, ErrorEntry, ErrorKind, Incarnation,
+    JobKind, JobRecord, JobResult, JobStatus, Owner, Ownership, RECORD_VERSION, Source, TEXT_MAX_BYTES,
+    WriteId, config_hash,
+};
+pub use repair::QuarantineRecord;
+pub use settings::{LEASE_MIN_MS, PREFIX_MAX_BYTES, QueueCounters, QueueCounts, QueueSettings};
+pub use settle::{FarewellNote, HandBack, ReleaseRequest};
+pub use worker::{
+    ClaimMark, ENDS_KEPT, End, HeartbeatNote, JobEnd, LABEL_MAX_BYTES, Leaving, MACHINES_MAX,
+    MachineFarewell, MachineSlot, Receipt, Tally, WorkerInfo, WorkerRecord,
+};
+
+use crate::store::SharedStore;
+use std::sync::Arc;
+
+/// The queue. Clones share the store and the counters.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    store: SharedStore,
+    settings: Arc<QueueSettings>,
+    keys: Arc<Keys>,
+    counters: Arc<QueueCounters>,
+}
+
+impl Queue {
+    /// Over this store. The settings are expected to be checked ([`QueueSettings::check`]).
+    pub fn new(store: SharedStore, settings: QueueSettings) -> Self {
+        let keys = Arc::new(Keys::new(&settings.prefix));
+        Self { store, settings: Arc::new(settings), keys, counters: Arc::default() }
+    }
+
+    /// What it is set to.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
+    /// What it met and got over.
+    pub fn counters(&self) -> &QueueCounters {
+        &self.counters
+    }
+
+    /// How its keys are written.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+}

@@ -1,0 +1,156 @@
+//! What the queue is set to, its bounds, and the counters of what it met.
+//!
+//! It reads no configuration: the caller gives the values.
+
+use super::error::QueueError;
+use crate::store::StoreTime;
+use rand::Rng;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The longest prefix of the keys.
+pub const PREFIX_MAX_BYTES: usize = 128;
+/// The shortest lease: a commit and a renewal must fit well inside.
+pub const LEASE_MIN_MS: u64 = 200;
+/// How often a transaction is tried against conflicts before the queue counts as too busy.
+pub(super) const TRIES_MAX: u32 = 24;
+/// How often one candidate of a claim is tried before the next one is.
+pub(super) const CLAIM_TRIES_MAX: u32 = 3;
+/// The longest pause between two tries.
+pub(super) const PAUSE_MAX_MS: u64 = 64;
+/// Candidates that a claim looks at in one scan.
+pub(super) const CLAIM_PAGE: usize = 16;
+/// Records in one page of any other scan.
+pub(super) const PAGE: usize = 512;
+/// Jobs that one transaction of `submit` enqueues.
+pub(super) const SUBMIT_PAGE: usize = 64;
+/// The wait after the first failure.
+pub(super) const BACKOFF_FIRST_MS: u64 = 2_000;
+/// The longest wait after a failure, before jitter.
+pub(super) const BACKOFF_MAX_MS: u64 = 300_000;
+
+const _: () = assert!(CLAIM_TRIES_MAX < TRIES_MAX);
+const _: () = assert!(BACKOFF_FIRST_MS < BACKOFF_MAX_MS);
+const _: () = assert!(PREFIX_MAX_BYTES + 64 < crate::store::MAX_KEY_BYTES, "every key fits");
+const _: () = assert!(PAGE <= crate::store::MAX_SCAN_PAIRS);
+
+/// What a queue is set to. All its users should agree on it; only `prefix` must be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// All keys stand under it.
+    pub prefix: String,
+    /// In how many shards the ready index is written. Readers find any.
+    pub shards: u8,
+    /// The lease's length.
+    pub lease_ms: u64,
+    /// So many failures of its own make a job dead.
+    pub max_attempts: u32,
+    /// So many workers lost while holding it make a job dead.
+    pub max_crashes: u32,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { prefix: "roboflow".to_owned(), shards: 16, lease_ms: 10_000, max_attempts: 3, max_crashes: 3 }
+    }
+}
+
+impl QueueSettings {
+    /// Refuses settings that cannot work.
+    pub fn check(&self) -> Result<(), QueueError> {
+        let printable = self.prefix.bytes().all(|byte| byte.is_ascii_graphic());
+        if self.prefix.is_empty() || self.prefix.len() > PREFIX_MAX_BYTES || !printable {
+            return Err(QueueError::refused(format!(
+                "the key prefix {:?} must be 1 to {PREFIX_MAX_BYTES} printable ASCII characters without spaces",
+                self.prefix
+            )));
+        }
+        if self.shards == 0 || self.max_attempts == 0 || self.max_crashes == 0 {
+            return Err(QueueError::refused("shards, attempts and crashes must each be at least 1"));
+        }
+        if self.lease_ms < LEASE_MIN_MS {
+            return Err(QueueError::refused(format!(
+                "a lease of {} ms is shorter than {LEASE_MIN_MS} ms",
+                self.lease_ms
+            )));
+        }
+        Ok(())
+    }
+
+    /// When a lease that is renewed now ends.
+    pub(super) fn lease_end(&self, now: StoreTime) -> StoreTime {
+        StoreTime(now.0.saturating_add(self.lease_ms))
+    }
+}
+
+/// How long a job waits after its n-th failure (from 1): doubled each time, up to a bound, and half of it by chance.
+pub(super) fn backoff_ms(failures: u32) -> u64 {
+    let doublings = failures.saturating_sub(1).min(16);
+    let full_ms = BACKOFF_FIRST_MS.saturating_mul(1 << doublings).min(BACKOFF_MAX_MS);
+    full_ms / 2 + rand::rng().random_range(0..=full_ms / 2)
+}
+
+/// What the queue met and got over, since this handle's first clone was made.
+#[derive(Debug, Default)]
+pub struct QueueCounters {
+    skipped: AtomicU64,
+    repaired: AtomicU64,
+    quarantined: AtomicU64,
+    fenced: AtomicU64,
+    conflicts: AtomicU64,
+    exhausted: AtomicU64,
+}
+
+/// The counters at one instant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Records of newer programs that were left alone.
+    pub skipped: u64,
+    /// Index entries that did not agree with their record and were put right.
+    pub repaired: u64,
+    /// Jobs taken out of the ready index since their record cannot be read.
+    pub quarantined: u64,
+    /// Writes refused since the lease or the claim behind them is gone.
+    pub fenced: u64,
+    /// Transactions tried again after a conflict.
+    pub conflicts: u64,
+    /// Transactions given up after too many conflicts.
+    pub exhausted: u64,
+}
+
+/// Which counter.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Skipped,
+    Repaired,
+    Quarantined,
+    Fenced,
+    Conflicts,
+    Exhausted,
+}
+
+impl QueueCounters {
+    pub(super) fn add(&self, count: Count) {
+        let counter = match count {
+            Count::Skipped => &self.skipped,
+            Count::Repaired => &self.repaired,
+            Count::Quarantined => &self.quarantined,
+            Count::Fenced => &self.fenced,
+            Count::Conflicts => &self.conflicts,
+            Count::Exhausted => &self.exhausted,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All counters now.
+    pub fn counts(&self) -> QueueCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QueueCounts {
+            skipped: read(&self.skipped),
+            repaired: read(&self.repaired),
+            quarantined: read(&self.quarantined),
+            fenced: read(&self.fenced),
+            conflicts: read(&self.conflicts),
+            exhausted: read(&self.exhausted),
+        }
+    }
+}
