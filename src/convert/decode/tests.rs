@@ -100,6 +100,9 @@ fn both_byte_orders_and_both_versions_of_alignment() {
         assert_eq!(numbers(&schema, "b", &data).unwrap(), [2.5]);
         assert_eq!(numbers(&schema, "c", &data).unwrap(), [-3.0]);
     }
+    for data in [&[1, 1, 0, 0, 7][..], &[0, 1, 0]] {
+        assert!(numbers(&schema, "a", data).unwrap_err().to_string().contains("encapsulation"));
+    }
     for (kind, part) in [(2, "PL_CDR"), (3, "PL_CDR"), (9, "version 2"), (99, "0x63")] {
         let error = numbers(&schema, "a", &[0, kind, 0, 0, 7]).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
