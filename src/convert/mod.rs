@@ -7,6 +7,8 @@ mod bind;
 pub mod decode;
 pub mod grid;
 pub mod image;
+pub mod infer;
+pub mod inspect;
 mod joints;
 mod kept;
 pub mod mapping;

@@ -1,0 +1,107 @@
+//! One topic as a candidate for a feature: what it is for, what is taken of it, and when it speaks.
+//!
+//! Looks at the topic's names, its type, and its first message.
+
+use super::fields::{Taken, numbers};
+use super::words::{base_type, is_task, role_of_numbers};
+use crate::convert::decode::{Extractor, Schema};
+use crate::convert::image::geometry;
+use crate::convert::source::{MessageRef, Reader, Recording, TopicId};
+use crate::convert::{StopFlag, WorkError};
+
+/// What a topic is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    State,
+    Action,
+    Camera,
+    Task,
+}
+
+/// A topic that may become part of a feature.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) topic: String,
+    pub(super) role: Role,
+    pub(super) taken: Vec<Taken>,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    pub(super) messages: usize,
+}
+
+impl Candidate {
+    /// How long it speaks.
+    pub(super) fn span_ns(&self) -> u64 {
+        self.last_ns - self.first_ns
+    }
+
+    /// Messages a second; none of fewer than two.
+    pub(super) fn rate_hz(&self) -> Option<f64> {
+        let periods = self.messages.checked_sub(1).filter(|periods| *periods > 0)?;
+        (self.span_ns() > 0).then(|| periods as f64 * 1e9 / self.span_ns() as f64)
+    }
+}
+
+/// What a topic may be; a note when it looks useful and cannot be used.
+pub(super) fn candidate(
+    recording: &Recording,
+    reader: &mut Reader,
+    topic: TopicId,
+    messages: &[MessageRef],
+    stop: &StopFlag,
+    notes: &mut Vec<String>,
+) -> Result<Option<Candidate>, WorkError> {
+    let (Some(about), Some(first), Some(last)) =
+        (recording.topics().get(topic.0), messages.first(), messages.last())
+    else {
+        return Ok(None);
+    };
+    let by_numbers = role_of_numbers(&about.name, &about.schema_name);
+    let looks_like_image = base_type(&about.schema_name).contains("Image");
+    let schema = match recording.schema(topic, stop) {
+        Ok(schema) => schema,
+        Err(error) => {
+            if by_numbers.is_some() || looks_like_image {
+                notes.push(format!("left out {}: {error}", about.name));
+            }
+            return Ok(None);
+        }
+    };
+    let data = reader.message(*first)?.data;
+    let found = match image(&schema, data) {
+        Some(Ok(())) => Some((Role::Camera, vec![Taken::whole("data")])),
+        Some(Err(why)) if looks_like_image => {
+            notes.push(format!("left out {}: {why}", about.name));
+            None
+        }
+        _ if is_task(&about.name) => text(&schema).map(|field| (Role::Task, vec![Taken::whole(&field)])),
+        _ => by_numbers.map(|role| (role, numbers(&schema, data))),
+    };
+    Ok(found.filter(|(_, taken)| !taken.is_empty()).map(|(role, taken)| Candidate {
+        topic: about.name.clone(),
+        role,
+        taken,
+        first_ns: first.stamp_ns,
+        last_ns: last.stamp_ns,
+        messages: messages.len(),
+    }))
+}
+
+/// Whether a message holds an image file that can be taken; none when it has no bytes called `data`.
+fn image(schema: &Schema, data: &[u8]) -> Option<Result<(), String>> {
+    let is_bytes = schema.fields().iter().any(|field| field.path == "data" && field.is_bytes());
+    if !is_bytes {
+        return None;
+    }
+    let extractor = Extractor::compile(schema, "data").ok()?;
+    let bytes = extractor.bytes(data).map_err(|error| error.to_string());
+    Some(bytes.and_then(|bytes| geometry(&bytes).map(|_| ())))
+}
+
+/// The field of a text message.
+fn text(schema: &Schema) -> Option<String> {
+    let fields = schema.fields();
+    let mut texts = fields.iter().filter(|field| field.is_string() && !field.path.starts_with("header."));
+    let first = texts.next()?;
+    texts.next().is_none().then(|| first.path.clone())
+}
