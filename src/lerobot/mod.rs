@@ -11,9 +11,14 @@ pub mod info;
 mod json;
 pub mod layout;
 pub mod parquet_file;
+pub mod picture;
 pub mod staged;
 pub mod stats;
+pub mod summary;
 pub mod tasks;
+pub mod validate;
 
 pub use error::LerobotError;
 pub use json::Ordered;
+pub use summary::{DatasetSummary, summary};
+pub use validate::validate;

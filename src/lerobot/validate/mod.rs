@@ -1,0 +1,108 @@
+//! Checks a dataset against every rule of the format, and names what is wrong and where.
+//!
+//! It reads all data but decodes no pixels: of images the headers, of videos only that the files are there. Memory is
+//! bounded by the episodes' table and one batch of rows. What other folders hold (staging, notes) is nobody's business.
+
+mod column;
+mod data;
+mod episodes;
+mod huggingface;
+mod info;
+mod rule;
+mod running;
+mod stats;
+mod tasks;
+
+pub use rule::{Problem, Rule};
+
+use super::error::LerobotError;
+use super::summary::{DatasetSummary, summary};
+use crate::error::{Class, Classified};
+use crate::storage::{SharedStorage, StorageError};
+use column::Column;
+use episodes::Episode;
+use rule::Findings;
+use serde::Serialize;
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Rules that are broken: a loader may refuse or misread the dataset.
+    pub problems: Vec<Problem>,
+    /// What lerobot itself would have written otherwise. The dataset is valid.
+    pub advice: Vec<Problem>,
+    /// What was not looked at.
+    pub unchecked: Vec<String>,
+    /// What the dataset amounts to; none when info.json cannot be read.
+    pub summary: Option<DatasetSummary>,
+}
+
+impl Report {
+    /// Whether no rule is broken.
+    pub fn is_valid(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// What is known of the dataset while it is checked.
+struct Dataset {
+    storage: SharedStorage,
+    info: super::info::Info,
+    columns: Vec<Column>,
+    tasks: Vec<String>,
+    episodes: Vec<Episode>,
+}
+
+/// Checks the dataset in `storage`.
+///
+/// # Errors
+/// Only trouble of the storage that may pass, or a place that cannot be read: all that is wrong with the dataset is
+/// in the report.
+pub fn validate(storage: &SharedStorage) -> Result<Report, LerobotError> {
+    let mut found = Findings::default();
+    let mut unchecked = Vec::new();
+    let mut dataset_summary = None;
+    if let Some((info, columns)) = info::check(storage, &mut found)? {
+        dataset_summary = Some(summary(storage.as_ref())?);
+        let tasks = tasks::check(storage, &info, &mut found)?;
+        let episodes = episodes::check(storage, &info, &columns, &tasks, &mut found)?;
+        let dataset = Dataset { storage: storage.clone(), info, columns, tasks, episodes };
+        let totals = data::check(&dataset, &mut found)?;
+        stats::check_dataset(&dataset, &totals, &mut found)?;
+        if dataset.columns.iter().any(Column::is_video) {
+            unchecked.push("the frames of videos: only that their files are there".to_owned());
+        }
+    }
+    let (problems, advice) = found.finish();
+    Ok(Report { problems, advice, unchecked, summary: dataset_summary })
+}
+
+/// The value; or, when the file itself is at fault, none and a finding.
+fn or_finding<T>(
+    result: Result<T, LerobotError>,
+    file: &str,
+    rule: Rule,
+    found: &mut Findings,
+) -> Result<Option<T>, LerobotError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(LerobotError::Storage(StorageError::NotFound { .. })) => {
+            found.add(file, rule, "it is missing");
+            Ok(None)
+        }
+        Err(LerobotError::Storage(StorageError::Invalid { reason, .. })) => {
+            found.add(file, rule, reason);
+            Ok(None)
+        }
+        Err(error @ LerobotError::Storage(_)) => Err(error),
+        Err(LerobotError::Damaged { reason, .. }) => {
+            found.add(file, rule, reason);
+            Ok(None)
+        }
+        Err(error) if error.class() == Class::Permanent => {
+            found.add(file, rule, error.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
