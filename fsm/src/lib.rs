@@ -9,8 +9,11 @@ extern crate alloc;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod invariant;
+pub mod machine;
 pub mod policy;
 
 pub use effect::{Effect, Effects};
 pub use event::{Event, Input};
+pub use machine::{Machine, step};
 pub use policy::Settings;
