@@ -129,22 +129,18 @@ def compare_statistics(report, name, table, row, want):
                 report.lines.append(f"{name}: stats/{feature}/{s}: is {got(s).tolist()}, must be {v.tolist()}")
 
 
-def sync_reports(root):
-    """The sync report of each recording, by its name."""
-    found = {}
-    for path in sorted((root / "meta" / "roboflow").rglob("*.json")):
-        collect(json.loads(path.read_text()), found)
-    return found
-
-
-def collect(node, found):
-    if isinstance(node, dict):
-        if "source" in node and isinstance(node.get("sync"), dict):
-            found[Path(node["source"]).name] = node["sync"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            collect(child, found)
+def compare_sync(report, name, entry, want):
+    """An entry of sync.json: whose it is, what was dropped, and how far frames and messages lay apart."""
+    report.same(f"{name}: source in sync.json", Path(entry["source"]).name, name)
+    sync = entry["sync"]
+    report.same(f"{name}: grid frames in sync.json", sync["grid_frames"], want.grid)
+    report.same(f"{name}: dropped frames in sync.json", sync["dropped_frames"], want.dropped)
+    own = [s for s in sync["sources"] if s["feature"] in {w["feature"] for w in want.sync}]
+    report.same(f"{name}: sources in sync.json", len(own), len(want.sync))
+    for got, must in zip(own, want.sync):
+        for key, value in must.items():
+            near = abs(got[key] - value) <= 1e-9 * max(1.0, value) if isinstance(value, float) else got[key] == value
+            report.same(f"{name}: {must['feature']} from {must['topic']}: {key}", got[key] if not near else value, value)
 
 
 def check(root, mapping, truths):
@@ -160,16 +156,15 @@ def check(root, mapping, truths):
         raise Differences(report.lines)
     report.same("fps", info["fps"], mapping["fps"])
     report.same("total_frames", info["total_frames"], sum(e.length for _, e in wanted))
-    sync = sync_reports(root)
-    for row, (name, want) in zip(episodes, wanted):
+    sync = json.loads((root / "meta" / "roboflow" / "sync.json").read_text())
+    report.same("entries of sync.json", len(sync), len(wanted))
+    for row, entry, (name, want) in zip(episodes, sync, wanted):
         report.same(f"{name}: length", row["length"], want.length)
         table = episode_rows(root, info, row)
         compare(report, name, table, want, info["fps"], tasks)
         if not report.lines:
             compare_statistics(report, name, table, row, want)
-        counts = sync.get(name, {})
-        report.same(f"{name}: grid frames in the sync report", counts.get("grid_frames"), want.grid)
-        report.same(f"{name}: dropped frames in the sync report", counts.get("dropped_frames"), want.dropped)
+        compare_sync(report, name, entry, want)
     if report.lines:
         raise Differences(report.lines)
     dropped = sum(e.dropped for _, e in wanted)

@@ -82,11 +82,12 @@ def other_task(root):
     column(root, EPISODES, "tasks", lambda rows: [["do nothing"] for _ in rows])
 
 
-def sync_count(root):
-    """Every dropped_frames in the reports, wherever it stands, one too many."""
-    for path in (root / "meta/roboflow").rglob("*.json"):
-        add = lambda node: node | {"dropped_frames": node["dropped_frames"] + 1} if "dropped_frames" in node else node
-        path.write_text(json.dumps(json.loads(path.read_text(), object_hook=add)))
+def sync(root, change):
+    """Changes the sync report of the first episode."""
+    path = root / "meta/roboflow/sync.json"
+    entries = json.loads(path.read_text())
+    change(entries[0]["sync"])
+    path.write_text(json.dumps(entries))
 
 
 CAMERA = "observation.images.camera_0"
@@ -96,7 +97,8 @@ VALUES = {
     "two pictures in each other's place": lambda r: column(r, DATA, CAMERA, swap_pictures),
     "one byte of a picture": lambda r: column(r, DATA, CAMERA, one(5, lambda c: c | {"bytes": c["bytes"][:-3] + b"\0" + c["bytes"][-2:]})),
     "another task": other_task,
-    "a count in the sync report": sync_count,
+    "a count in the sync report": lambda r: sync(r, lambda s: s.update(dropped_frames=s["dropped_frames"] + 1)),
+    "a distance in the sync report": lambda r: sync(r, lambda s: s["sources"][1].update(p95_ms=s["sources"][1]["p95_ms"] + 0.01)),
     "a quantile of an episode": lambda r: column(r, EPISODES, "stats/action/q90", one(0, nudge)),
     "a picture's statistics": lambda r: column(r, EPISODES, f"stats/{CAMERA}/mean", one(1, lambda m: [[[m[0][0][0] + 0.02]]] + m[1:])),
 }

@@ -122,7 +122,7 @@ class Episode:
         self.grid = len(self.times)
         self.failed = None
         kept = np.ones(self.grid, bool)
-        columns, missing = {}, {}
+        columns, missing, self.sync = {}, {}, []
         for f in own:
             columns[f["name"]], missing[f["name"]] = self.column(sources[f["name"]], f)
             kept &= self.settle(f, missing[f["name"]])
@@ -137,24 +137,23 @@ class Episode:
         self.linear = {f["name"] for f in own if f.get("align") == "linear"}
         self.linear |= {f["name"] for f in features if f.get("from") in self.linear}
         self.length, self.dropped = len(at), self.grid - len(at)
-        task = mapping.get("task", {})
-        self.task = task["text"] if "text" in task else truth.meta["task"] if "topic" in task else None
+        # A file beside the recording holds what the truth says, if the trial put it there.
+        task = mapping["task"]
+        self.task = task["text"] if "text" in task else truth.meta["task"]
 
     def column(self, sources, f):
         """The feature at every grid frame, and which of them miss a source within the tolerance."""
         tolerance = None if "tolerance_ms" not in f else int(f["tolerance_ms"] * 1_000_000)
-        align = f.get("align", "latest")
-        rows, missing = [], np.zeros(self.grid, bool)
+        picked = [[source.pick(t, f.get("align", "latest"), tolerance) for t in self.times] for source in sources]
+        far = np.array([[value is None for value, _ in frames] for frames in picked])
+        for spec, frames, off in zip(f["source"], picked, far):
+            self.sync.append(met(f, spec["topic"], [distance for _, distance in frames], off))
+        rows = []
         for k, t in enumerate(self.times):
-            parts = []
-            for source in sources:
-                value, _ = source.pick(t, align, tolerance)
-                if value is None:
-                    missing[k] = True
-                    value = source.rows[source.at_or_before(t)]  # what "hold" holds
-                parts.append(value)
+            # What is too far off is what "hold" holds: the latest message, whatever its age.
+            parts = [s.rows[s.at_or_before(t)] if off[k] else frames[k][0] for s, frames, off in zip(sources, picked, far)]
             rows.append(parts[0] if f.get("kind") in ("image", "video") else np.concatenate(parts))
-        return rows, missing
+        return rows, far.any(axis=0)
 
     def settle(self, f, missing):
         """Which frames stay, as on_missing says."""
@@ -162,6 +161,15 @@ class Episode:
         if policy == "fail" and missing.any():
             self.failed = f["name"]
         return ~missing if policy == "drop" else np.ones(self.grid, bool)
+
+
+def met(f, topic, distances_ns, off):
+    """How well one source met the grid, as the sync report of an episode says it."""
+    ms = np.array(distances_ns) / 1e6
+    held = f.get("on_missing") == "hold"
+    return {"feature": f["name"], "topic": topic, "match_rate": float((~off).mean()), "p50_ms": float(np.quantile(ms, 0.5)),
+            "p95_ms": float(np.quantile(ms, 0.95)), "max_ms": float(ms.max()),
+            "missing_frames": 0 if held else int(off.sum()), "held_frames": int(off.sum()) if held else 0}
 
 
 def round_half_up(n, d):

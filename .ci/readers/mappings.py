@@ -7,13 +7,17 @@ from make_recordings import JOINTS
 
 
 def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_missing=None, select=None, command="data",
-            velocity=False, gripper=False, scalar=False, shift=None, task=None):
+            velocity=False, gripper=False, scalar=False, shift=None, task=None, task_file=None):
     """A mapping of `cameras` cameras, the joints and the command. `select`: all joints by name; [] leaves the key out.
     `shift`: the action is the state so many frames later."""
     lines = [f"fps = {fps}", 'robot_type = "made-up arm"']
     if time:
         lines.append(f'time = "{time}"')
-    lines += ["", "[task]", f"text = {json.dumps(task)}" if task else 'topic = "/task"\nfield = "data"']
+    lines += ["", "[task]"]
+    if task or task_file:
+        lines.append(f"text = {json.dumps(task)}" if task else f"file = {json.dumps(task_file)}")
+    else:
+        lines += ['topic = "/task"', 'field = "data"']
 
     def feature(name, sources, kind=None, chosen=align):
         lines.extend(["", "[[feature]]", f'name = "{name}"'])

@@ -3,29 +3,53 @@
 
     matrix.py ROBOFLOW [CASE...]     ROBOFLOW is the program; without names, every case runs
 
-For each case: recordings with a known truth, `roboflow run`, `roboflow validate`, then `check_structure.py` and
+For each case: recordings with a known truth, or real ones; `roboflow run`, `roboflow validate`, then `check_structure.py` and
 `check_values.py`. The cases cover encodings, compressions, alignments, clocks, policies, and recordings that are damaged. It
-ends with a line of counts, and exit code 1 if a case failed; a failed case keeps its folder, under --keep.
+ends with a line of counts, and exit code 1 if a case failed. --keep FOLDER keeps the files of all cases.
 """
 import argparse, subprocess, sys, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import make_recordings
+from make_recordings import TASKS
 from mappings import mapping
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+SAMPLES = HERE.parents[1] / "proptests" / "data"
 LONGEST_S = 300
 
 
 @dataclass
 class Case:
+    """Recordings and a mapping: the generator's options and those of `mappings.mapping`, or real files and a mapping's text.
+    A mapping that is None is left to the program, and the one it saves is what the dataset is held against."""
+
     name: str
-    make: str
-    mapping: dict = field(default_factory=dict)
+    make: str | list
+    mapping: dict | str | None = field(default_factory=dict)
     run: list = field(default_factory=list)
     exit_code: int = 0
+    task_files: bool = False
 
+
+TURTLE = """
+fps = 30
+[task]
+text = "follow the other turtle"
+[[feature]]
+name = "observation.state"
+align = "latest"
+source = [
+    { topic = "/turtle2/pose", field = "x" },
+    { topic = "/turtle2/pose", field = "y" },
+    { topic = "/turtle2/pose", field = "theta" },
+]
+[[feature]]
+name = "action"
+align = "latest"
+source = [{ topic = "/turtle2/cmd_vel", field = "linear.x" }, { topic = "/turtle2/cmd_vel", field = "angular.z" }]
+"""
 
 CASES = [
     Case("cdr", "--episodes 2 --jitter", {"select": []}),
@@ -57,6 +81,12 @@ CASES = [
     Case("concatenated", "--jitter --shuffle-joints", {"velocity": True, "gripper": True}),
     Case("scalar", "--jitter", {"scalar": True}),
     Case("png", "--jitter --image png --cameras 1", {"task": "sort the bolts"}),
+    Case("task-files", "--episodes 2 --jitter --seconds 3", {"task_file": "{recording}.task.txt"}, task_files=True),
+    Case("inferred", "--episodes 2 --jitter --shuffle-joints", None),
+    Case("inferred-json", "--format json --jitter", None),
+    Case("real-ros2", ["turtlesim/turtlesim_ros2.mcap"], TURTLE),
+    Case("real-ros1", ["turtlesim/turtlesim_ros1.mcap"], TURTLE.replace("latest", "linear")),
+    Case("real-both", ["turtlesim/turtlesim_ros2.mcap", "turtlesim/turtlesim_ros1.mcap"], None),
     Case("two-workers", "--episodes 5 --jitter --seconds 3", run=["--workers", "2"]),
     Case("long", "--seconds 30 --jitter --cameras 1 --out-of-order --size 96x64", {"fps": 60}),
 ]
@@ -79,25 +109,41 @@ def expect(done, code=0):
     return done
 
 
+def prepare(case, seed, folder):
+    """The recordings of a case, what tells the truth about each, and the mapping's file if it has one."""
+    if isinstance(case.make, list):
+        recordings = truths = [SAMPLES / name for name in case.make]
+        cameras = 0
+    else:
+        options = case.make.split()
+        make_recordings.main([str(folder / "in"), "--seed", str(seed), *options, "--quiet"])
+        recordings = sorted((folder / "in").glob("*.mcap"))
+        truths = sorted((folder / "in").glob("*.truth.npz"))
+        cameras = int(options[options.index("--cameras") + 1]) if "--cameras" in options else 2
+    if case.task_files:
+        for number, recording in enumerate(recordings):
+            recording.with_suffix(".task.txt").write_text(TASKS[number % len(TASKS)] + "\n")
+    if case.mapping is None:
+        return recordings, truths, None
+    path = folder / "mapping.toml"
+    path.write_text(case.mapping if isinstance(case.mapping, str) else mapping(cameras, **case.mapping))
+    return recordings, truths, path
+
+
 def convert(program, case, seed, folder):
     """One case to its dataset. Returns what the checkers say."""
-    options = case.make.split()
-    make_recordings.main([str(folder / "in"), "--seed", str(seed), *options, "--quiet"])
-    cameras = int(options[options.index("--cameras") + 1]) if "--cameras" in options else 2
-    (folder / "mapping.toml").write_text(mapping(cameras, **case.mapping))
-    recordings = sorted((folder / "in").glob("*.mcap"))
-    run = [program, "run", *recordings, "--out", folder / "out", "--mapping", folder / "mapping.toml", *case.run]
-    ran = call("run", *run)
+    recordings, truths, mapped = prepare(case, seed, folder)
+    out = folder / "out"
+    ran = call("run", program, "run", *recordings, "--out", out, *(["--mapping", mapped] if mapped else []), *case.run)
     if case.exit_code:
-        if ran.returncode == 0 or (folder / "out/meta/info.json").exists():
-            raise Failed(f"run: must fail, and publish nothing; exit code {ran.returncode}\n{ran.tail}")
+        if ran.returncode != case.exit_code or (out / "meta/info.json").exists():
+            raise Failed(f"run: must fail with {case.exit_code} and publish nothing; it ended with {ran.returncode}\n{ran.tail}")
         return "refused as it must be"
     expect(ran)
-    expect(call("validate", program, "validate", folder / "out"))
-    expect(call("check_structure", sys.executable, HERE / "check_structure.py", folder / "out"))
-    truths = sorted((folder / "in").glob("*.truth.npz"))
-    return expect(call("check_values", sys.executable, HERE / "check_values.py", folder / "out",
-                       "--mapping", folder / "mapping.toml", *truths)).stdout.strip()
+    expect(call("validate", program, "validate", out))
+    expect(call("check_structure", sys.executable, HERE / "check_structure.py", out))
+    mapped = mapped or out / "meta/roboflow/mapping.toml"
+    return expect(call("check_values", sys.executable, HERE / "check_values.py", out, "--mapping", mapped, *truths)).stdout.strip()
 
 
 def main():
