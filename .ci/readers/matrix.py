@@ -81,6 +81,7 @@ CASES = [
     Case("concatenated", "--jitter --shuffle-joints", {"velocity": True, "gripper": True}),
     Case("scalar", "--jitter", {"scalar": True}),
     Case("png", "--jitter --image png --cameras 1", {"task": "sort the bolts"}),
+    Case("large-pictures", "--jitter --size 640x480 --seconds 2"),
     Case("task-files", "--episodes 2 --jitter --seconds 3", {"task_file": "{recording}.task.txt"}, task_files=True),
     Case("inferred", "--episodes 2 --jitter --shuffle-joints", None),
     Case("inferred-json", "--format json --jitter", None),
