@@ -5,3 +5,4 @@
 pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;
+pub mod store_contract;

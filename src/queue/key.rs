@@ -166,6 +166,11 @@ impl Keys {
         self.of(QUARANTINE, &[&job.0])
     }
 
+    /// Whether the key stands under this prefix.
+    pub fn owns(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.prefix)
+    }
+
     /// Reads a key back. `None`: it is not under the prefix, or not of a shape that this program writes.
     pub fn parse(&self, key: &[u8]) -> Option<Key> {
         let rest = key.strip_prefix(self.prefix.as_slice())?;

@@ -10,6 +10,7 @@ mod batch;
 mod checkpoint;
 mod claim;
 mod error;
+pub mod invariant;
 mod jobs;
 mod key;
 mod lease;

@@ -54,12 +54,11 @@ impl Connection {
         let name = format!("sqlite:{}", path.display());
         let unusable = |reason: String| StoreError::Unusable { store: name.clone(), reason };
         check_path(path).map_err(unusable)?;
-        let sqlite = rusqlite::Connection::open(path)
-            .map_err(|error| unusable(format!("it cannot be opened: {error}")))?;
+        let sqlite = rusqlite::Connection::open(path).map_err(|error| on_open_error(&name, &error))?;
         let mut connection = Self { name: name.clone(), sqlite, high_ms: 0 };
         let recorded = connection.prepare(durability).map_err(|error| match error {
             Refused::Foreign(reason) => unusable(reason),
-            Refused::Sqlite(error) => connection.on_open_error(&error),
+            Refused::Sqlite(error) => on_open_error(&name, &error),
         })?;
         connection.high_ms = recorded.high_ms;
         Ok((connection, Clock::new(&recorded)))
@@ -129,10 +128,10 @@ impl Connection {
     }
 
     fn roll_back(&self) {
-        if !self.sqlite.is_autocommit() {
-            if let Err(error) = self.sqlite.execute_batch("ROLLBACK") {
-                tracing::warn!(store = %self.name, %error, "rollback failed");
-            }
+        if !self.sqlite.is_autocommit()
+            && let Err(error) = self.sqlite.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(store = %self.name, %error, "rollback failed");
         }
     }
 
@@ -174,28 +173,6 @@ impl Connection {
         }
     }
 
-    fn on_open_error(&self, error: &rusqlite::Error) -> StoreError {
-        let store = self.name.clone();
-        let reason = match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => {
-                format!("it is not a database: choose another path, nothing was changed ({error})")
-            }
-            Some(ErrorCode::DiskFull) => format!("the disk is full, free some space ({error})"),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => format!(
-                "the file and its folder must be readable and writable for this user, check their permissions \
-                 ({error})"
-            ),
-            _ if is_busy(error) => {
-                return StoreError::Unavailable {
-                    store,
-                    reason: format!("other processes keep it locked: {error}"),
-                };
-            }
-            _ => error.to_string(),
-        };
-        StoreError::Unusable { store, reason }
-    }
-
     /// Checks that the file is ours or empty before anything in it is changed, then sets it up.
     fn prepare(&mut self, durability: Durability) -> Result<Recorded, Refused> {
         self.sqlite.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
@@ -235,6 +212,29 @@ impl From<rusqlite::Error> for Refused {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
+}
+
+/// What an error means while the file is opened and set up.
+fn on_open_error(name: &str, error: &rusqlite::Error) -> StoreError {
+    let store = name.to_owned();
+    let reason = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            format!("it is not a database: choose another path, nothing was changed ({error})")
+        }
+        Some(ErrorCode::DiskFull) => format!("the disk is full, free some space ({error})"),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => format!(
+            "the file and its folder must be readable and writable for this user, check their permissions \
+             ({error})"
+        ),
+        _ if is_busy(error) => {
+            return StoreError::Unavailable {
+                store,
+                reason: format!("other processes keep it locked: {error}"),
+            };
+        }
+        _ => error.to_string(),
+    };
+    StoreError::Unusable { store, reason }
 }
 
 fn check_path(path: &Path) -> Result<(), String> {
