@@ -184,7 +184,8 @@ fn o2_info_json_comes_last_and_another_datasets_goes_first() {
     run_all(
         &mut AssembleWork::open(Arc::clone(&staging), &prefixes, Arc::clone(&shared), options()).unwrap(),
     );
-    assert_eq!(out.journal().last().unwrap(), "+meta/info.json");
+    let written: Vec<_> = out.journal().into_iter().filter(|entry| entry == "+meta/info.json").collect();
+    assert_eq!((out.journal().last(), written.len()), (written.first(), 1));
     let first = out.snapshot();
 
     // A late duplicate of a segment leaves the published dataset as it is.
@@ -308,5 +309,20 @@ fn trouble_of_the_storage_is_transient_and_leaves_no_dataset() {
         assert_eq!(error.class(), Class::Transient, "{error}");
         assert!(error.to_string().contains(key));
         assert!(out.head("meta/info.json").is_err());
+    }
+    // The parquet crate passes on only the text of what the storage said while it read.
+    let memory = MemoryStorage::new();
+    for (prefix, episode) in &episodes() {
+        stage(&(Arc::new(memory.clone()) as SharedStorage), prefix, episode);
+    }
+    let out: SharedStorage = Arc::new(MemoryStorage::new());
+    for after in 0..8 {
+        let mut work =
+            AssembleWork::open(Arc::new(memory.clone()), &prefixes, Arc::clone(&out), options()).unwrap();
+        let kind = FaultKind::Unavailable;
+        memory.inject(Fault { action: "reading", key_contains: "segment-".into(), after, times: 1, kind });
+        let error = work.run(0, &StopFlag::default()).unwrap_err();
+        assert_eq!(error.class(), Class::Transient, "read {after}: {error}");
+        assert!(error.to_string().contains("injected") && out.head("meta/info.json").is_err());
     }
 }

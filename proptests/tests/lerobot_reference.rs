@@ -100,7 +100,7 @@ fn stats_of(episodes: &RecordBatch, feature: &str, row: usize) -> Stats {
         max: list("max"),
         mean: list("mean"),
         std: list("std"),
-        count: list("count")[0] as u64,
+        count: list("count").into_iter().sum::<f64>() as u64,
         quantiles: QUANTILES.map(|(name, _)| list(name)),
         skipped: 0,
     }
