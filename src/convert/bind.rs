@@ -139,7 +139,8 @@ impl Binder<'_> {
                 _ => {
                     let joints = self.joints(source, topic)?;
                     let exact = matches!(dtype, Dtype::Int64 | Dtype::Bool);
-                    Tap::Numbers(Box::new(Numbers::new(extractor, exact, joints)))
+                    let label = label(extractor.path(), &source.topic.value);
+                    Tap::Numbers(Box::new(Numbers::new(extractor, exact, joints, label)))
                 }
             };
             self.lane(feature, source, topic, rule, tap);
@@ -283,6 +284,15 @@ impl Binder<'_> {
         };
         let schema = self.schemas.get(at).map(|(_, schema)| schema);
         schema.ok_or_else(|| WorkError::Permanent("a schema was lost".to_owned()))
+    }
+}
+
+/// What a field is called: by the last part of its path, or by its topic where that is just `data`.
+fn label(path: &str, topic: &str) -> String {
+    let leaf = path.rsplit('.').next().unwrap_or(path);
+    match leaf.split('[').next() {
+        Some(DATA_FIELD) => leaf.replacen(DATA_FIELD, topic.rsplit('/').next().unwrap_or(topic), 1),
+        _ => leaf.to_owned(),
     }
 }
 

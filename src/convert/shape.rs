@@ -69,7 +69,7 @@ fn element_names(taps: &[Tap]) -> Vec<String> {
     }
     let with_field: Vec<String> = taps
         .iter()
-        .flat_map(|tap| tap.names().into_iter().map(|name| format!("{}.{name}", tap.leaf())))
+        .flat_map(|tap| tap.names().into_iter().map(|name| format!("{}.{name}", tap.label())))
         .collect();
     if all_differ(&with_field) {
         return with_field;

@@ -38,13 +38,15 @@ pub(crate) struct Numbers {
     /// Whole numbers are kept exact; otherwise all are floats.
     exact: bool,
     joints: Option<Joints>,
+    /// What an element is called whose message gives it no name.
+    label: String,
     /// How many the first message had.
     width: Option<usize>,
 }
 
 impl Numbers {
-    pub(crate) fn new(extractor: Extractor, exact: bool, joints: Option<Joints>) -> Self {
-        Self { extractor, exact, joints, width: None }
+    pub(crate) fn new(extractor: Extractor, exact: bool, joints: Option<Joints>, label: String) -> Self {
+        Self { extractor, exact, joints, label, width: None }
     }
 
     fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
@@ -95,17 +97,11 @@ impl Numbers {
         let width = self.width.unwrap_or(0);
         let fits = |names: &Vec<String>| names.len() == width;
         let from_joints = self.joints.as_ref().map(Joints::names).filter(fits);
-        let named = from_joints.or_else(|| self.extractor.element_names().filter(fits));
-        let leaf = self.leaf();
-        named.unwrap_or_else(|| match width {
-            1 => vec![leaf.to_owned()],
-            _ => (0..width).map(|at| format!("{leaf}_{at}")).collect(),
+        let of_type = || self.extractor.element_names().filter(fits).filter(|_| width > 1);
+        from_joints.or_else(of_type).unwrap_or_else(|| match width {
+            1 => vec![self.label.clone()],
+            _ => (0..width).map(|at| format!("{}_{at}", self.label)).collect(),
         })
-    }
-
-    fn leaf(&self) -> &str {
-        let path = self.extractor.path();
-        path.rsplit('.').next().unwrap_or(path)
     }
 }
 
@@ -168,10 +164,10 @@ impl Tap {
         }
     }
 
-    /// The last part of the field's path.
-    pub(crate) fn leaf(&self) -> &str {
+    /// What the field is called.
+    pub(crate) fn label(&self) -> &str {
         match self {
-            Self::Numbers(numbers) => numbers.leaf(),
+            Self::Numbers(numbers) => &numbers.label,
             Self::Text(extractor) | Self::Image { extractor, .. } => extractor.path(),
         }
     }

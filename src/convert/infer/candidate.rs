@@ -27,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
     pub(super) messages: usize,
+    /// The usual time between two of them; 0 of fewer than two.
+    pub(super) period_ns: u64,
 }
 
 impl Candidate {
@@ -35,10 +37,21 @@ impl Candidate {
         self.last_ns - self.first_ns
     }
 
-    /// Messages a second; none of fewer than two.
+    /// Messages a second, by the median time between two: gaps do not count. None of fewer than two.
     pub(super) fn rate_hz(&self) -> Option<f64> {
-        let periods = self.messages.checked_sub(1).filter(|periods| *periods > 0)?;
-        (self.span_ns() > 0).then(|| periods as f64 * 1e9 / self.span_ns() as f64)
+        (self.period_ns > 0).then(|| 1e9 / self.period_ns as f64)
+    }
+}
+
+/// The median time between two messages, or the mean one where it is zero.
+fn usual_period_ns(messages: &[MessageRef]) -> u64 {
+    let pairs = messages.iter().zip(messages.iter().skip(1));
+    let mut periods: Vec<u64> = pairs.map(|(before, after)| after.stamp_ns - before.stamp_ns).collect();
+    periods.sort_unstable();
+    match periods.get(periods.len() / 2) {
+        Some(0) => periods.iter().sum::<u64>() / periods.len() as u64,
+        Some(median) => *median,
+        None => 0,
     }
 }
 
@@ -61,8 +74,9 @@ pub(super) fn candidate(
     let schema = match recording.schema(topic, stop) {
         Ok(schema) => schema,
         Err(error) => {
+            let why = error.of_topic()?;
             if by_numbers.is_some() || looks_like_image {
-                notes.push(format!("left out {}: {error}", about.name));
+                notes.push(format!("left out {}: {why}", about.name));
             }
             return Ok(None);
         }
@@ -84,6 +98,7 @@ pub(super) fn candidate(
         first_ns: first.stamp_ns,
         last_ns: last.stamp_ns,
         messages: messages.len(),
+        period_ns: usual_period_ns(messages),
     }))
 }
 

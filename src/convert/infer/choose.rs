@@ -123,10 +123,11 @@ fn rate(choice: &Choice) -> (u32, String) {
     }
     let body = if choice.states.is_empty() { &choice.actions } else { &choice.states };
     match slowest(body.iter().filter_map(Candidate::rate_hz).collect()) {
-        Some(rate) => (
-            usual(rate.min(STATE_FPS_MAX)),
-            format!("the slowest topic of these has {rate:.1} messages a second"),
+        Some(rate) if rate > STATE_FPS_MAX => (
+            usual(STATE_FPS_MAX),
+            format!("no camera; the slowest of these topics has {rate:.1} messages a second"),
         ),
+        Some(rate) => (usual(rate), format!("the slowest of these topics has {rate:.1} messages a second")),
         None => (DEFAULT_FPS, "the recording is too short to tell a rate".to_owned()),
     }
 }
@@ -144,7 +145,12 @@ mod tests {
 
     fn candidate(topic: &str, role: Role, messages: usize, from_s: u64, to_s: u64) -> Candidate {
         let taken = vec![Taken::whole("data")];
+        let period_ns = match messages {
+            0 | 1 => 0,
+            many => (to_s - from_s) * 1_000_000_000 / (many as u64 - 1),
+        };
         Candidate {
+            period_ns,
             topic: topic.to_owned(),
             role,
             taken,

@@ -76,11 +76,12 @@ fn nothing(recording: &Recording, notes: &[String]) -> WorkError {
         .take(LISTED_MAX)
         .map(|topic| format!("  {} ({}, {})", topic.name, topic.schema_name, topic.message_encoding))
         .collect();
+    let readable = if notes.is_empty() { "" } else { " that can be read" };
     let more = recording.topics().len().saturating_sub(LISTED_MAX);
     let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
     let notes: String = notes.iter().map(|note| format!("\n  {note}")).collect();
     WorkError::Permanent(format!(
-        "{}: no mapping can be guessed: no topic looks like joints, a pose, a command or a camera; write a mapping and give \
+        "{}: no mapping can be guessed: no topic{readable} looks like joints, a pose, a command or a camera; write a mapping and give \
          it by --mapping. Its topics:\n{}{more}{notes}",
         recording.name(),
         topics.join("\n")

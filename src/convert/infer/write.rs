@@ -101,7 +101,7 @@ fn select(out: &mut String, joints: &[String]) {
 fn rate(topic: &Candidate) -> String {
     match topic.rate_hz() {
         Some(rate) => format!("  # {} messages, {rate:.1} a second", topic.messages),
-        None => format!("  # {} messages", topic.messages),
+        None => "  # 1 message".to_owned(),
     }
 }
 

@@ -4,13 +4,14 @@
 
 mod table;
 
-use super::decode::FieldInfo;
+use super::decode::{Count, FieldInfo};
 use super::source::{MessageRef, Recording, TimeSource, TopicId};
 use super::{StopFlag, WorkError};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// A silence of so many median periods is a gap.
+/// A silence of so many usual periods is a gap. The usual one is the median or the mean, whichever is longer: topics
+/// that speak in bursts have a median near zero.
 const GAP_PERIODS: u64 = 5;
 
 /// A recording, described.
@@ -54,7 +55,7 @@ pub struct TopicReport {
     pub first_ns: Option<u64>,
     /// The last, in nanoseconds since the epoch.
     pub last_ns: Option<u64>,
-    /// Silences of more than five median periods.
+    /// Silences of more than five usual periods.
     pub gaps: u64,
     /// The longest silence between two messages, in milliseconds.
     pub longest_gap_ms: Option<f64>,
@@ -105,7 +106,7 @@ pub fn inspect(recording: &Recording, stop: &StopFlag) -> Result<Report, WorkErr
                 report.has_header = schema.has_header();
                 report.fields = schema.fields().iter().map(field).collect();
             }
-            (None, Err(error)) => report.unreadable = Some(unreadable(error)?),
+            (None, Err(error)) => report.unreadable = Some(error.of_topic()?),
         }
         topics.push(report);
     }
@@ -131,18 +132,7 @@ impl Report {
     }
 }
 
-/// Why a topic cannot be decoded; an error of reading stays one.
-fn unreadable(error: super::source::SourceError) -> Result<String, WorkError> {
-    use super::source::SourceError;
-    match error {
-        SourceError::Decode { source, .. } => Ok(source.to_string()),
-        SourceError::Topic { reason, .. } => Ok(reason),
-        error => Err(error.into()),
-    }
-}
-
 fn field(field: &FieldInfo) -> FieldReport {
-    use super::decode::Count;
     let list = if field.array == Count::One { "" } else { "[]" };
     FieldReport { path: field.path.clone(), kind: format!("{}{list}", field.element.name()) }
 }
@@ -159,9 +149,10 @@ fn times(messages: &[MessageRef]) -> TopicReport {
     let mut periods: Vec<u64> = silences.iter().map(|(period, _)| *period).collect();
     periods.sort_unstable();
     let median = periods.get(periods.len() / 2).copied().unwrap_or(0);
-    let gaps = periods.iter().filter(|period| **period > median.saturating_mul(GAP_PERIODS)).count();
-    let longest = silences.iter().max_by_key(|(period, _)| *period);
     let span_ns = last_ns.unwrap_or(0) - first_ns.unwrap_or(0);
+    let usual = median.max(span_ns / periods.len().max(1) as u64);
+    let gaps = periods.iter().filter(|period| **period > usual.saturating_mul(GAP_PERIODS)).count();
+    let longest = silences.iter().max_by_key(|(period, _)| *period);
     TopicReport {
         name: String::new(),
         schema: String::new(),

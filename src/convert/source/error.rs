@@ -79,6 +79,20 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Why one topic cannot be used, where the error is about that topic's declaration; otherwise the error itself.
+    ///
+    /// # Errors
+    /// The error, if it is about storage or the whole file.
+    pub(crate) fn of_topic(self) -> Result<String, Self> {
+        match self {
+            Self::Decode { source, .. } => Ok(source.to_string()),
+            Self::Topic { reason, .. } => Ok(reason),
+            error => Err(error),
+        }
+    }
+}
+
 impl Classified for SourceError {
     fn class(&self) -> Class {
         match self {
