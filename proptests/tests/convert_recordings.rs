@@ -141,20 +141,17 @@ fn truth(truth: &Value, topic: &str, time: &str, joints: &[&str]) -> Vec<(i128, 
     let log = all("log_time_ns").unwrap();
     let own = all(&format!("{time}_{}", if time == "header" { "stamp_ns" } else { "time_ns" })).unwrap();
     let order = all("write_order").unwrap();
+    let (crcs, values) = (all("jpeg_crc32"), all("values"));
+    let halved = |crc: &Value| halves(u32::try_from(crc.as_u64().unwrap()).unwrap());
     let mut rows: Vec<(i128, i64, Vec<f64>)> = (0..log.len())
         .map(|at| {
             let stamp = own[at].as_i64().filter(|stamp| *stamp >= 0).or(log[at].as_i64()).unwrap();
-            let row = match all("jpeg_crc32") {
-                Some(crcs) => halves(u32::try_from(crcs[at].as_u64().unwrap()).unwrap())
-                    .iter()
-                    .map(|half| f64::from(*half))
-                    .collect(),
-                None => all("values").unwrap()[at]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|v| v.as_f64().unwrap())
-                    .collect(),
+            let row = match (&crcs, &values) {
+                (Some(crcs), _) => halved(&crcs[at]).iter().map(|half| f64::from(*half)).collect(),
+                (None, values) => {
+                    let row = values.as_ref().unwrap()[at].as_array().unwrap();
+                    row.iter().map(|value| value.as_f64().unwrap()).collect()
+                }
             };
             (i128::from(stamp), order[at].as_i64().unwrap(), row)
         })
