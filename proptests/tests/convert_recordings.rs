@@ -1,6 +1,11 @@
 //! Whole recordings to staging: against their truth, against a plain recomputation, whatever their form, and in any order.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test at once")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test's helpers fail the test at once, and tell its seed"
+)]
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type};
