@@ -1,3 +1,5 @@
+//! Statistics against numbers worked out by hand or with numpy.
+
 use super::*;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::staged::ImageCounts;

@@ -1,3 +1,5 @@
+//! What is particular to a folder as a storage; what every storage keeps is in the contract.
+
 use super::*;
 use crate::error::{Class, Classified};
 
