@@ -116,7 +116,7 @@ FORM = {
     "a picture that is none": lambda r: column(r, DATA, CAMERA, one(0, lambda c: c | {"bytes": b"no picture"})),
     "another version": lambda r: info(r, codebase_version="v2.1"),
     "a frame too many in info.json": lambda r: info(r, total_frames=json.loads((r / "meta/info.json").read_text())["total_frames"] + 1),
-    "splits of fewer episodes": lambda r: info(r, splits={"train": "0:1"}),
+    "splits of more episodes": lambda r: info(r, splits={"train": "0:9"}),
     "an episode's length": lambda r: column(r, EPISODES, "length", one(1, lambda n: n - 1)),
     "an episode's range": lambda r: column(r, EPISODES, "dataset_from_index", one(1, lambda n: n + 1)),
     "an episode's file": lambda r: column(r, EPISODES, "data/file_index", one(1, lambda n: n + 1)),

@@ -153,7 +153,7 @@ def main():
     p.add_argument("case", nargs="*")
     p.add_argument("--seed", type=int, default=11, help="of the first case; each next one adds 1")
     p.add_argument("--keep", type=Path, help="a folder in which the cases' files stay")
-    opt = p.parse_args()
+    opt = p.parse_intermixed_args()
     unknown = set(opt.case) - {c.name for c in CASES}
     if unknown:
         p.error(f"no case {', '.join(unknown)}; there are {', '.join(c.name for c in CASES)}")

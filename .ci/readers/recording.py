@@ -64,6 +64,18 @@ def field(message, path):
     return message
 
 
+def numbers(value):
+    """All numbers of a value, in the order of its fields: of a vector x, y, z."""
+    if isinstance(value, dict):
+        return [n for inner in value.values() for n in numbers(inner)]
+    fields = getattr(value, "__slots__", None) or getattr(value, "__dataclass_fields__", None)
+    if fields and not isinstance(value, np.ndarray):
+        return [n for name in fields if not name.startswith("_") and name != "header" for n in numbers(getattr(value, name))]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [n for inner in value for n in numbers(inner)]
+    return [float(value)]
+
+
 def stamp(message):
     """The header's stamp in ns, or -1."""
     at = field(message, "timestamp") if isinstance(message, dict) else getattr(getattr(message, "header", None), "stamp", None)
@@ -113,7 +125,7 @@ class Recording:
             return np.array([r[4] for r in self.topics[topic]], np.int64)
         rows = []
         for *_, message in self.topics[topic]:
-            row = np.atleast_1d(np.asarray(field(message, spec["field"]), dtype=np.float64))
+            row = np.array(numbers(field(message, spec["field"])), dtype=np.float64)
             if "select" in spec:
                 names = list(field(message, "name"))
                 row = row[[names.index(joint) for joint in spec["select"]]]
