@@ -2,6 +2,7 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod queue_bench;
 pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;

@@ -109,7 +109,7 @@ impl Queue {
     /// an error the same call may be made again.
     pub async fn submit(&self, batch: &NewBatch, jobs: &[NewJob]) -> Result<Submitted, QueueError> {
         check_texts(batch, jobs)?;
-        let submission = rand::random();
+        let submission = self.dice.up_to(u64::MAX);
         let mut submitted = Submitted::default();
         let empty: &[NewJob] = &[];
         for page in std::iter::once(empty).filter(|_| jobs.is_empty()).chain(jobs.chunks(SUBMIT_PAGE)) {

@@ -13,7 +13,6 @@ use super::tx::Tx;
 use super::worker::{ClaimMark, WorkerRecord};
 use crate::fsm::id::{Epoch, JobId, Nonce};
 use crate::store::StoreTime;
-use rand::Rng;
 
 /// A job won: durable, with the lease, when it is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +62,8 @@ impl Queue {
             Earlier::New => {}
         }
         let all = self.keys.all_ready();
-        let pivot = self.keys.ready_shard(rand::rng().random_range(0..self.settings.shards.max(1)));
+        let last = u64::from(self.settings.shards.saturating_sub(1));
+        let pivot = self.keys.ready_shard(u8::try_from(self.dice.up_to(last)).unwrap_or(0));
         let first = Span { start: pivot.clone(), end: all.end };
         let second = Span { start: all.start, end: pivot };
         for span in [first, second] {

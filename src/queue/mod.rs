@@ -43,6 +43,7 @@ pub use worker::{
 };
 
 use crate::store::SharedStore;
+use settings::Dice;
 use std::sync::Arc;
 
 /// The queue. Clones share the store and the counters.
@@ -52,13 +53,20 @@ pub struct Queue {
     settings: Arc<QueueSettings>,
     keys: Arc<Keys>,
     counters: Arc<QueueCounters>,
+    dice: Arc<Dice>,
 }
 
 impl Queue {
     /// Over this store. The settings are expected to be checked ([`QueueSettings::check`]).
     pub fn new(store: SharedStore, settings: QueueSettings) -> Self {
+        Self::seeded(store, settings, rand::random())
+    }
+
+    /// As [`Queue::new`], with its chance given: over a store that replays, it replays.
+    pub fn seeded(store: SharedStore, settings: QueueSettings, seed: u64) -> Self {
         let keys = Arc::new(Keys::new(&settings.prefix));
-        Self { store, settings: Arc::new(settings), keys, counters: Arc::default() }
+        let dice = Arc::new(Dice::seeded(seed));
+        Self { store, settings: Arc::new(settings), keys, counters: Arc::default(), dice }
     }
 
     /// What it is set to.

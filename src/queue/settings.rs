@@ -4,8 +4,10 @@
 
 use super::error::QueueError;
 use crate::store::StoreTime;
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The longest prefix of the keys.
 pub const PREFIX_MAX_BYTES: usize = 128;
@@ -83,10 +85,27 @@ impl QueueSettings {
 }
 
 /// How long a job waits after its n-th failure (from 1): doubled each time, up to a bound, and half of it by chance.
-pub(super) fn backoff_ms(failures: u32) -> u64 {
+pub(super) fn backoff_ms(failures: u32, dice: &Dice) -> u64 {
     let doublings = failures.saturating_sub(1).min(16);
     let full_ms = BACKOFF_FIRST_MS.saturating_mul(1 << doublings).min(BACKOFF_MAX_MS);
-    full_ms / 2 + rand::rng().random_range(0..=full_ms / 2)
+    full_ms / 2 + dice.up_to(full_ms / 2)
+}
+
+/// The queue's chance: where claims begin, and how long pauses are. A test gives the seed, and it replays.
+#[derive(Debug)]
+pub(super) struct Dice {
+    rng: Mutex<StdRng>,
+}
+
+impl Dice {
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self { rng: Mutex::new(StdRng::seed_from_u64(seed)) }
+    }
+
+    /// A number from 0 to `most`, each as likely.
+    pub(super) fn up_to(&self, most: u64) -> u64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..=most)
+    }
 }
 
 /// What the queue met and got over, since this handle's first clone was made.

@@ -132,7 +132,7 @@ impl Queue {
             HandBackReason::FailedTransient => {
                 job.failures += 1;
                 job.note_error(tx.now, ErrorKind::Transient, text.unwrap_or("failed"));
-                job.not_before = StoreTime(tx.now.0.saturating_add(backoff_ms(job.failures)));
+                job.not_before = StoreTime(tx.now.0.saturating_add(backoff_ms(job.failures, &self.dice)));
                 let spent = job.failures >= self.settings.max_attempts;
                 (if spent { JobStatus::Dead } else { JobStatus::Ready }, End::Failed)
             }

@@ -10,7 +10,6 @@ use super::settings::{Count, PAUSE_MAX_MS, TRIES_MAX};
 use super::worker::{Receipt, Standing, WorkerRecord};
 use crate::fsm::id::JobId;
 use crate::store::{Pair, StoreTime, Txn};
-use rand::Rng;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -193,7 +192,6 @@ impl Queue {
     pub(super) async fn pause(&self, tries: u32) {
         self.counters.add(Count::Conflicts);
         let most_ms = (1_u64 << tries.min(10)).min(PAUSE_MAX_MS);
-        let pause_ms = rand::rng().random_range(0..=most_ms);
-        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        tokio::time::sleep(Duration::from_millis(self.dice.up_to(most_ms))).await;
     }
 }

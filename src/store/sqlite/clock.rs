@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn stepping_the_wall_clock_moves_nothing() {
+    fn pitfall_18_stepping_the_wall_clock_moves_nothing() {
         let first = created();
         assert_eq!(on_open(Some(&first), "boot-a", 9_000, WALL_MS + 10 * 60_000), first);
         assert_eq!(on_open(Some(&first), "boot-a", 9_000, WALL_MS - 10 * 60_000), first);
