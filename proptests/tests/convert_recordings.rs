@@ -9,6 +9,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type};
+use mcap::WriteOptions;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -22,7 +23,7 @@ use roboflow::lerobot::parquet_file::ParquetIn;
 use roboflow::lerobot::staged::{StagedEpisode, segment_key};
 use roboflow::storage::memory::MemoryStorage;
 use roboflow::storage::{SharedStorage, Storage};
-use roboflow_proptests::recordings::{data_folder, without_summary};
+use roboflow_proptests::recordings::{CountingStorage, Written, data_folder, without_summary, write_mcap};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -378,6 +379,49 @@ fn pitfall_28_segments_have_the_same_names_and_bytes_by_whatever_process() {
 }
 
 /// A resumed segment reads its own part of an indexed recording and nothing like all of it.
+/// Ten seconds of a camera, some 40 kB a picture.
+fn camera() -> Vec<u8> {
+    let generated = real("generated/two_cameras_000.mcap");
+    let jpeg = mcap::MessageStream::new(&generated).unwrap().find_map(|message| {
+        let data = message.unwrap().data.into_owned();
+        let begin = data.windows(3).position(|window| window == [0xff, 0xd8, 0xff])?;
+        Some(data[begin..].to_vec())
+    });
+    // Behind its end marker a picture may be padded, as some cameras do.
+    let picture = [jpeg.unwrap(), vec![0; 40_000]].concat();
+    let message = [&u32::try_from(picture.len()).unwrap().to_le_bytes()[..], &picture].concat();
+    let messages: Vec<Written<'_>> = (0..300u64).map(|k| ("/camera", k * 33_333_333, &message[..])).collect();
+    let options = WriteOptions::new().compression(None).chunk_size(Some(400_000));
+    write_mcap(options, ("Image", "ros1msg", "uint8[] data\n", "ros1"), &messages).unwrap()
+}
+
+/// A resumed job goes on where it was, and a whole one reads the file about once.
+#[test]
+fn a_resumed_segment_reads_its_own_part_of_the_file() {
+    let mapping = "fps = 30\n[task]\ntext = \"t\"\n[[feature]]\nname = \"observation.images.a\"\nkind = \"image\"\n\
+                   source = [{ topic = \"/camera\" }]\n";
+    let file = camera();
+    let counted = CountingStorage::with("r.mcap", &file).unwrap();
+    let read_bytes =
+        |counted: &CountingStorage| counted.take_reads().iter().map(|(_, bytes)| bytes).sum::<usize>();
+    let mut resumed = open(&counted.shared(), mapping, 30).unwrap();
+    let opening = read_bytes(&counted);
+    let last = resumed.work.segments() - 1;
+    resumed.work.run(last, &StopFlag::default()).unwrap();
+    let last_segment = read_bytes(&counted);
+    assert!(opening * 7 < file.len(), "opening read {opening} of {}", file.len());
+    assert!(last_segment * 7 < file.len(), "the last segment read {last_segment} of {}", file.len());
+    let mut whole = open(&counted.shared(), mapping, 30).unwrap();
+    read_bytes(&counted);
+    let mut told = 0;
+    for segment in 0..=last {
+        told += whole.work.run(segment, &StopFlag::default()).unwrap().read_bytes;
+    }
+    let all = read_bytes(&counted);
+    assert!(all < file.len() * 11 / 10, "all segments read {all} of {}", file.len());
+    assert_eq!(told, all as u64, "what a segment says it read");
+}
+
 #[test]
 fn every_real_recording_is_described_and_a_guessed_mapping_converts() {
     let mut converted = Vec::new();

@@ -4,7 +4,7 @@
 //! mapping file and say what would be valid.
 
 use super::align::Align;
-use super::decode::{Extractor, Schema, ValueKind};
+use super::decode::{Encoding, Extractor, Schema, ValueKind};
 use super::joints::Joints;
 use super::mapping::{Content, FeatureMap, Located, Mapping, OnMissing, Rule, Source};
 use super::nearest::{listed, nearest};
@@ -103,7 +103,11 @@ impl Binder<'_> {
         let (dtype, names) = match &feature.content {
             Content::Image { source, rule } => {
                 let (topic, extractor) = self.extractor(source, Some(DATA_FIELD))?;
-                if extractor.kind() != ValueKind::Bytes {
+                // JSON without a definition does not tell base64 from other texts: the first image will.
+                let is_json = self.schema(topic)?.encoding() == Encoding::Json;
+                let may_be = extractor.kind() == ValueKind::Bytes
+                    || (is_json && extractor.kind() == ValueKind::Strings);
+                if !may_be {
                     let what =
                         format!("{} of {} holds no bytes of an image", extractor.path(), source.topic.value);
                     return Err(self.mapping.error(field_of(source).place, what).into());

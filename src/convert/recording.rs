@@ -144,11 +144,10 @@ impl Work for RecordingWork {
             &self.features,
             &self.bound,
             &self.reader,
-            &rows,
+            rows,
             (first, self.episode.frames),
             stop,
         )?;
-        drop(rows);
         stop.check()?;
         let key = segment_key(&self.folder, segment as usize);
         let mut written_bytes = built.write(&self.staging, &key, &self.features)?;

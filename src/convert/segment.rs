@@ -17,7 +17,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
     StringArray, StructArray, new_null_array,
 };
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -46,12 +46,12 @@ struct Lane<'a> {
 
 impl Segment {
     /// Makes the columns and counts what is to be known of them. The rows are kept frames from number `first` of
-    /// `kept` on.
+    /// `kept` on. Each column of images is let go, or becomes the array itself, before the next one is made.
     pub(crate) fn build(
         features: &[Feature],
         bound: &[BoundFeature],
         reader: &RowReader,
-        rows: &Rows,
+        mut rows: Rows,
         (first, kept): (u64, u64),
         stop: &StopFlag,
     ) -> Result<Self, WorkError> {
@@ -60,17 +60,23 @@ impl Segment {
         for (feature, bound) in features.iter().zip(bound) {
             stop.check()?;
             let field = arrow_field(feature);
-            let lanes: Vec<Lane<'_>> =
-                bound.lanes.clone().filter_map(|lane| Lane::of(lane, reader, rows)).collect();
-            let (array, non_finite) = array(feature, field.data_type(), &lanes, rows.frames)
-                .map_err(|error| WorkError::Permanent(format!("feature {:?}: {error}", feature.name)))?;
-            if non_finite > 0 {
-                note.non_finite.insert(feature.name.clone(), non_finite);
-            }
-            if feature.dtype == Dtype::Image {
-                let counts = image_counts(bound.lanes.start, reader, rows, (first, kept), stop)?;
+            let wrong =
+                |error: ArrowError| WorkError::Permanent(format!("feature {:?}: {error}", feature.name));
+            let array = if feature.dtype == Dtype::Image {
+                let lane = bound.lanes.start;
+                let counts = image_counts(lane, reader, &rows, (first, kept), stop)?;
                 note.images.insert(feature.name.clone(), counts);
-            }
+                images(field.data_type(), lane, &mut rows).map_err(wrong)?
+            } else {
+                let lanes: Vec<Lane<'_>> =
+                    bound.lanes.clone().filter_map(|lane| Lane::of(lane, reader, &rows)).collect();
+                let (array, non_finite) =
+                    array(feature, field.data_type(), &lanes, rows.frames).map_err(wrong)?;
+                if non_finite > 0 {
+                    note.non_finite.insert(feature.name.clone(), non_finite);
+                }
+                array
+            };
             fields.push(field);
             arrays.push(array);
         }
@@ -134,10 +140,14 @@ impl<'a> Lane<'a> {
 
     /// The row that a frame takes, of columns that are never between two.
     fn row(&self, frame: usize) -> usize {
-        match self.picks.get(frame) {
-            Some(Pick::One(row) | Pick::Between { before: row, .. }) => *row,
-            None => usize::MAX,
-        }
+        self.picks.get(frame).map_or(usize::MAX, row_of)
+    }
+}
+
+/// The row of a column that is never between two.
+fn row_of(pick: &Pick) -> usize {
+    match pick {
+        Pick::One(row) | Pick::Between { before: row, .. } => *row,
     }
 }
 
@@ -168,7 +178,9 @@ fn array(
             Arc::new(BooleanArray::from(values))
         }
         Dtype::String => Arc::new(StringArray::from(texts(lanes, frames))),
-        Dtype::Image | Dtype::Video => images(data_type, lanes, frames)?,
+        Dtype::Image | Dtype::Video => {
+            return Err(ArrowError::InvalidArgumentError("images are no vector".to_owned()));
+        }
     };
     Ok((shaped(data_type, flat)?, 0))
 }
@@ -203,24 +215,27 @@ fn texts<'a>(lanes: &[Lane<'a>], frames: usize) -> Vec<&'a str> {
     (0..frames).flat_map(|frame| lanes.iter().filter_map(move |lane| text(lane, frame))).collect()
 }
 
-fn images(data_type: &DataType, lanes: &[Lane<'_>], frames: usize) -> Result<ArrayRef, ArrowError> {
-    let wrong = || ArrowError::InvalidArgumentError("not an image's column".to_owned());
-    let (DataType::Struct(fields), Some(lane)) = (data_type, lanes.first()) else { return Err(wrong()) };
-    let files: Vec<&[u8]> = (0..frames).filter_map(|frame| file(lane.column, lane.row(frame))).collect();
-    let mut offsets = Vec::with_capacity(frames + 1);
-    let mut end = 0i32;
-    offsets.push(end);
-    for file in &files {
-        let length = i32::try_from(file.len()).ok();
-        end = length.and_then(|length| end.checked_add(length)).ok_or_else(|| {
-            ArrowError::InvalidArgumentError("over 2 GiB of images: take fewer frames a segment".to_owned())
-        })?;
-        offsets.push(end);
+/// An image column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the
+/// frames' order.
+fn images(data_type: &DataType, lane: usize, rows: &mut Rows) -> Result<ArrayRef, ArrowError> {
+    let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
+    let column = rows.columns.get_mut(lane).map(std::mem::take);
+    let (DataType::Struct(fields), Some(column), Some(picks)) = (data_type, column, rows.picks.get(lane))
+    else {
+        return Err(wrong("not an image's column"));
+    };
+    let files: Vec<&[u8]> = picks.iter().filter_map(|pick| file(&column, row_of(pick))).collect();
+    let lengths: Vec<usize> = files.iter().map(|file| file.len()).collect();
+    if lengths.iter().sum::<usize>() > i32::MAX as usize {
+        return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
     }
-    let bytes = Buffer::from(files.concat());
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    let bytes: ArrayRef = Arc::new(BinaryArray::try_new(offsets, bytes, None)?);
-    let paths = new_null_array(&DataType::Utf8, frames);
+    let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
+    let bytes = match column {
+        Column::Files { bytes, ends } if in_order && ends.len() == picks.len() => Buffer::from_vec(bytes),
+        _ => Buffer::from_vec(files.concat()),
+    };
+    let bytes: ArrayRef = Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
+    let paths = new_null_array(&DataType::Utf8, picks.len());
     Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
 }
 

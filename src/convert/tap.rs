@@ -19,6 +19,12 @@ pub(crate) enum Column {
     Files { bytes: Vec<u8>, ends: Vec<usize> },
 }
 
+impl Default for Column {
+    fn default() -> Self {
+        Self::Floats(Vec::new())
+    }
+}
+
 /// What a lane takes from a message.
 #[derive(Debug, Clone)]
 pub(crate) enum Tap {

@@ -4,7 +4,7 @@
 
 use super::fields::{Taken, numbers};
 use super::words::{base_type, is_task, role_of_numbers};
-use crate::convert::decode::{Extractor, Schema};
+use crate::convert::decode::{Encoding, Extractor, Schema};
 use crate::convert::image::geometry;
 use crate::convert::source::{MessageRef, Reader, Recording, TopicId};
 use crate::convert::{StopFlag, WorkError};
@@ -104,7 +104,10 @@ pub(super) fn candidate(
 
 /// Whether a message holds an image file that can be taken; none when it has no bytes called `data`.
 fn image(schema: &Schema, data: &[u8]) -> Option<Result<(), String>> {
-    let is_bytes = schema.fields().iter().any(|field| field.path == "data" && field.is_bytes());
+    let is_bytes = schema.fields().iter().any(|field| {
+        let base64 = schema.encoding() == Encoding::Json && field.is_string();
+        field.path == "data" && (field.is_bytes() || base64)
+    });
     if !is_bytes {
         return None;
     }
