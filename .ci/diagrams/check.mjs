@@ -38,12 +38,12 @@ async function readMermaid(text) {
   return states;
 }
 
-/// DOT: graphviz lays it out. Gives the names of the nodes.
+/// DOT: graphviz lays it out. Gives the names of the nodes, but for the point from which the first arrow comes.
 async function readDot(text) {
   const drawn = viz.render(text, { format: 'json' });
   need(drawn.status === 'success', drawn.errors.map((e) => e.message).join('; '));
   const objects = JSON.parse(drawn.output).objects ?? [];
-  return new Set(objects.filter((o) => !('nodes' in o || 'subgraphs' in o)).map((o) => o.name));
+  return new Set(objects.filter((o) => !('nodes' in o || 'subgraphs' in o || o.shape === 'point')).map((o) => o.name));
 }
 
 /// SCXML: compiles to a statechart that starts. Gives the identifiers of the states.
@@ -62,15 +62,21 @@ async function readScxml(text) {
 /// XState: a machine is made of it, and every leaf is reached from the start by its own transitions.
 async function readXState(text) {
   const config = JSON.parse(text);
-  const machine = createMachine(config, { guards: openGuards(config) });
+  const guards = guardsOf(config);
+  const machine = createMachine(config, { guards: Object.fromEntries(guards.map(({ type }) => [type, holds(type)])) });
   const leaves = [...machine.idMap.values()].filter((n) => n.type === 'atomic' || n.type === 'final');
-  const [start] = initialTransition(machine);
-  const reached = new Set(), open = [start], seen = new Set([JSON.stringify(start.value)]);
+  // Which guard holds is chance to a reader: each in turn, and none. An event that nobody knows lets `always` have its turn.
+  const choices = [null, ...guards.map((g) => JSON.stringify(g))];
+  const events = [...machine.events, 'nothing happens'];
+  holding = null;
+  const open = [initialTransition(machine)[0]];
+  const reached = new Set(), seen = new Set([JSON.stringify(open[0].value)]);
   while (open.length > 0) {
     const at = open.pop();
     at._nodes.forEach((n) => reached.add(n.id));
-    for (const type of machine.events) {
-      for (const next of branches(machine, at, type)) {
+    for (const type of events) {
+      for (holding of choices) {
+        const [next] = transition(machine, at, { type });
         const key = JSON.stringify(next.value);
         if (!seen.has(key)) open.push(next), seen.add(key);
       }
@@ -81,22 +87,22 @@ async function readXState(text) {
   return new Set([...machine.idMap.values()].filter((n) => n.parent).map((n) => n.key));
 }
 
-// Guards are names only: the walk takes each of them as true in turn.
-let taken = null;
-const openGuards = (config) => {
-  const names = new Set();
-  JSON.stringify(config, (key, value) => (key === 'guard' && names.add(value.type ?? value), value));
-  return Object.fromEntries([...names].map((name) => [name, () => taken === null || taken === name]));
-};
-function* branches(machine, at, type) {
-  const guards = Object.keys(machine.implementations.guards);
-  for (taken of [null, ...guards]) yield transition(machine, at, { type })[0];
+let holding = null;
+const holds = (type) => (_, params) => holding === JSON.stringify({ type, params });
+function guardsOf(config) {
+  const found = new Map();
+  JSON.stringify(config, (key, value) => {
+    if (key === 'guard') found.set(JSON.stringify(value), { type: value.type, params: value.params });
+    return value;
+  });
+  return [...found.values()];
 }
 
-/// A copy with its end cut off, and one whose first target does not exist, where the format has such a thing.
-const halve = (text) => text.slice(0, Math.floor(text.length / 2)).trimEnd() + ' {{';
+/// Copies that no reader may take: cut off in the middle, an arrow to nowhere, a target that does not exist.
+const halve = (text) => text.slice(0, Math.floor(text.length / 2));
+const loose = (text) => text.trimEnd() + '\n    Idle -->\n';
 const formats = [
-  { file: 'machine.mmd', read: readMermaid, broken: [halve] },
+  { file: 'machine.mmd', read: readMermaid, broken: [loose, (t) => t.replace('}', '')] },
   { file: 'machine.dot', read: readDot, broken: [halve] },
   { file: 'machine.scxml', read: readScxml, broken: [halve, (t) => t.replace(/target="[^"]*"/, 'target="Nowhere"')] },
   { file: 'machine.xstate.json', read: readXState, broken: [halve, (t) => t.replace(/("target"\s*:\s*)"[^"]*"/, '$1"Nowhere"')] },
