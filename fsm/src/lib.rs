@@ -5,9 +5,12 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod effect;
 pub mod event;
+pub mod explore;
 pub mod id;
 pub mod invariant;
 pub mod machine;

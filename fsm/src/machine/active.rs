@@ -90,7 +90,7 @@ impl Worker {
 
     /// Whether the boundary reached is to be committed before the next segment: by frames, by time, or since it is
     /// the last.
-    pub(super) fn checkpoint_due(&self) -> bool {
+    pub(crate) fn checkpoint_due(&self) -> bool {
         self.held.as_ref().is_some_and(|held| {
             let elapsed_ms = self.now_ms.saturating_sub(held.checkpointed_at_ms);
             held.segments_durable > held.segments_done

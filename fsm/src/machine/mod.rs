@@ -13,8 +13,8 @@ mod stopping;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use data::Worker;
 pub use data::{Held, InFlight, Tally};
+pub(crate) use data::{Pursuit, Worker};
 pub use disposition::{Counters, Disposition, Fault, Reason};
 
 use crate::effect::{Effects, Exit, HandBackReason, Leaf};

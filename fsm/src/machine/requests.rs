@@ -174,7 +174,7 @@ impl Worker {
     }
 
     /// When a farewell without a job is given up.
-    pub(super) fn farewell_cap_ms(&self) -> Option<u64> {
+    pub(crate) fn farewell_cap_ms(&self) -> Option<u64> {
         let release =
             self.release.as_ref().filter(|release| release.hand_back.is_none() && release.farewell)?;
         Some(release.since_ms.saturating_add(FAREWELL_CAP_MS))
