@@ -8,6 +8,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod diagram;
 pub mod effect;
 pub mod event;
 pub mod explore;
