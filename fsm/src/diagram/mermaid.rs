@@ -21,7 +21,7 @@ pub(super) fn render(picture: &Picture) -> String {
 fn nest(text: &mut String, tree: &Tree, depth: usize) {
     let indent = "    ".repeat(depth);
     match tree {
-        Tree::Leaf(leaf) => text.push_str(&format!("{indent}state {}\n", leaf.name())),
+        Tree::Leaf(leaf) => text.push_str(&format!("{indent}{}\n", leaf.name())),
         Tree::Group(group, inner) => {
             text.push_str(&format!("{indent}state {} {{\n", group.name()));
             inner.iter().for_each(|tree| nest(text, tree, depth + 1));
