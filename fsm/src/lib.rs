@@ -2,6 +2,8 @@
 //!
 //! Architecture Invariant: this crate does no IO and has no clock, randomness, threads, runtime or logging.
 //! Time and chance enter as fields of an event; what is to be done leaves as effects.
+//!
+#![doc = include_str!("../README.md")]
 #![no_std]
 
 extern crate alloc;

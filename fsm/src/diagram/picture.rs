@@ -169,15 +169,16 @@ fn collapse(drawn: &mut BTreeMap<End, BTreeMap<End, BTreeSet<&'static str>>>, gr
     drawn.insert(End::Group(group), shared);
 }
 
-/// All events of one edge in few words: `any stop event`, `Convert any`, `Claim Empty, Lost`. No colons: they end
-/// a label in Mermaid.
+/// All events of one edge in few words: `any stop event`, `any Convert`, `Claim Empty, Lost`. No colons: they end a
+/// label in Mermaid. Some of the stop events only ever make a machine that is stopping stop harder.
 fn label(events: &BTreeSet<&'static str>) -> String {
     let (stops, others): (Vec<&str>, Vec<&str>) = events.iter().copied().partition(|event| is_stop(event));
     let mut words = Vec::new();
     match stops.len() {
         0 => {}
         7 => words.push("any stop event".to_string()),
-        _ => words.push(stops.join(", ")),
+        _ if stops.iter().any(|event| event.starts_with("Drain")) => words.push("harder stop".to_string()),
+        _ => words.push("signal again".to_string()),
     }
     let mut families: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for event in others {
@@ -188,8 +189,10 @@ fn label(events: &BTreeSet<&'static str>) -> String {
     }
     for (family, answers) in families {
         let all = if matches!(family, "Claim" | "Convert") { 6 } else { 5 };
-        let which = if answers.len() == all { "any".to_string() } else { answers.join(", ") };
-        words.push([family, &which].join(" "));
+        words.push(match answers.len() == all {
+            true => ["any", family].join(" "),
+            false => [family, &answers.join(", ")].join(" "),
+        });
     }
-    words.join("; ").replace("; ", " / ")
+    words.join(" / ")
 }

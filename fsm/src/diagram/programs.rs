@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 /// An event's name as both languages take it: SCXML splits names at dots and may not hold brackets.
 fn event_name(event: &str) -> String {
-    event.replace(':', ".").replace('(', ".").replace(')', "")
+    event.replace([':', '('], ".").replace(')', "")
 }
 
 pub(super) fn scxml(edges: &Edges) -> String {
