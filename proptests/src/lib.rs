@@ -2,7 +2,9 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod program;
 pub mod queue_bench;
+pub mod recording;
 pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;

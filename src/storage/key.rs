@@ -8,7 +8,7 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub(super) const PARTIAL_SUFFIX: &str = ".partial";
 
 /// Whether a file name belongs to an object that is still being written.
-pub(super) fn is_partial(name: &str) -> bool {
+pub(crate) fn is_partial(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(PARTIAL_SUFFIX)
 }
 

@@ -15,6 +15,7 @@ mod location;
 pub mod memory;
 
 pub use key::MAX_KEY_BYTES;
+pub(crate) use key::is_partial;
 pub use location::{create_location, local_path, open_location};
 
 use crate::error::{Class, Classified};

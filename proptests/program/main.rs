@@ -1,0 +1,16 @@
+//! The real program as processes: commands, signals, kills, exit codes. One file a concern.
+//!
+//! It stands in the root package so that cargo builds the program for it: `cargo test --test program`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what cannot be done is a failed test"
+)]
+
+mod commands;
+mod lab;
+mod leases;
+mod replay;
+mod signals;

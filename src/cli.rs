@@ -1,0 +1,111 @@
+//! The command line: what was typed, and one file a command that carries it out.
+//!
+//! Architecture Invariant: this is the one place where errors are texts (anyhow) and where stdout is written. What was
+//! typed is checked and built into settings by [`crate::config`].
+
+pub mod args;
+pub mod duration;
+pub mod exit;
+pub mod output;
+
+mod inspect;
+mod jobs;
+mod run;
+mod validate;
+mod worker;
+
+use crate::signal::{LeaveCode, Stream};
+use clap::{Parser, Subcommand};
+use exit::{Code, Failure, OrExit, Outcome};
+pub(crate) use inspect::work_failure;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+const ABOUT: &str = "Converts robot recordings (MCAP) into LeRobot v3.0 datasets";
+
+const AFTER_HELP: &str = "\
+Examples:
+  roboflow run demo.mcap --out pick-cube          convert one recording
+  roboflow run recordings/ --out set --mapping robot.toml
+  roboflow inspect demo.mcap --suggest > robot.toml
+  roboflow validate set
+
+Results go to stdout, logs and progress to stderr. Exit codes: 0 done (or stopped with nothing left behind),
+2 usage, 65 bad data, 66 no such input, 70 a fault in this program, 73 an output that cannot be written,
+74 a store that does not answer, 75 something was left to its lease, 78 settings that cannot be right.
+'roboflow COMMAND --help' shows a command's options.";
+
+/// What was typed.
+#[derive(Debug, Parser)]
+#[command(name = "roboflow", version, about = ABOUT, after_help = AFTER_HELP, propagate_version = true)]
+#[command(arg_required_else_help = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    log: args::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert recordings into a dataset on this machine; the same command again goes on where it stopped
+    Run(Box<run::RunArgs>),
+    /// Work on the jobs of an existing queue until asked to stop
+    Worker(Box<worker::WorkerArgs>),
+    /// Show what a recording holds, or the mapping that would be inferred from it
+    Inspect(inspect::InspectArgs),
+    /// Check a dataset against the rules of LeRobot v3.0
+    Validate(validate::ValidateArgs),
+    /// Look at the jobs of a queue, retry or cancel them
+    Jobs(jobs::JobsArgs),
+}
+
+/// Parses the command line, carries it out, and gives the exit code. `handlers` is what installing ctrlc's gave.
+pub fn main(handlers: Result<(), ctrlc::Error>) -> ExitCode {
+    let whole = || {
+        handlers.or_exit(Code::Fault)?;
+        let signals = Stream::listen(&crate::signal::BELL).or_exit(Code::Fault)?;
+        dispatch(Cli::parse(), &signals)
+    };
+    // A panic was shown by its hook already; here it only gets the exit code of a fault.
+    let outcome = catch_unwind(AssertUnwindSafe(whole)).unwrap_or_else(|_| {
+        Err(Failure::new(Code::Fault, "a fault in this program (shown above): please report it"))
+    });
+    match outcome {
+        Ok(code) => code.into(),
+        Err(Failure { code, error }) => {
+            output::error(&error);
+            code.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, signals: &Stream) -> Outcome {
+    if !matches!(cli.command, Command::Run(_) | Command::Worker(_)) {
+        signals.leave_at_once(LeaveCode::Signalled);
+    }
+    match cli.command {
+        Command::Run(args) => run::run(*args, &cli.log, signals),
+        Command::Worker(args) => worker::run(*args, &cli.log, signals),
+        Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
+        Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),
+        Command::Jobs(args) => cli.log.start_plain().and_then(|()| jobs::run(&args)),
+    }
+}
+
+/// Whether writing failed since the reader went away (`roboflow … | head`), which is no error.
+fn reader_is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,104 @@
+//! Options that several commands share, as they are typed.
+
+use super::duration::Millis;
+use super::exit::{Code, Failure, Outcome};
+use crate::telemetry::{self, LogFormat};
+use clap::Args;
+use indicatif::MultiProgress;
+use std::path::PathBuf;
+
+/// Logging, for every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logging")]
+pub struct LogArgs {
+    /// How log lines look: text or json
+    #[arg(long, global = true, env = "LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a filter as in warn,roboflow::worker=debug
+    /// [default: info, or warn while progress bars are shown]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl LogArgs {
+    /// Starts logging around these bars. `default_level` holds unless another was typed.
+    ///
+    /// # Errors
+    /// When the level cannot be understood: exit 78.
+    pub fn start(&self, default_level: &str, bars: MultiProgress) -> Outcome<()> {
+        let level = self.log_level.as_deref().unwrap_or(default_level);
+        telemetry::init(self.log_format, level, bars).map_err(|text| Failure::new(Code::Config, text))
+    }
+
+    /// Starts logging for a command without progress bars: warnings only, unless asked for more.
+    ///
+    /// # Errors
+    /// When the level cannot be understood: exit 78.
+    pub fn start_plain(&self) -> Outcome<()> {
+        self.start("warn", MultiProgress::new())
+    }
+}
+
+/// How a worker stops.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Stopping")]
+pub struct StopArgs {
+    /// After SIGTERM, SIGINT or SIGHUP, keep finishing the job in hand this long, whatever its length. After that the
+    /// current segment runs to its boundary, is checkpointed, and the job is handed back
+    #[arg(long, default_value = "0s", value_name = "DURATION", env = "WORKER_SHUTDOWN_TIMEOUT")]
+    pub shutdown_timeout: Millis,
+    /// After this long the segment in flight is cancelled, and the job handed back with its last checkpoint
+    #[arg(long, default_value = "25s", value_name = "DURATION", env = "WORKER_DRAIN_BUDGET")]
+    pub drain_budget: Millis,
+    /// After this long the process exits with code 75 whatever it holds; the lease then frees the job
+    #[arg(long, default_value = "30s", value_name = "DURATION", env = "WORKER_FORCE_AFTER")]
+    pub force_after: Millis,
+    /// Finish a job instead of handing it back when its predicted rest fits into the drain budget
+    /// [default: true in 'worker'; false in 'run', where ^C wants the prompt back]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub finish_if_fits: Option<bool>,
+}
+
+/// Leases, checkpoints and polling.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Advanced")]
+pub struct TuneArgs {
+    /// Look at an empty queue this often [default: 5s in 'worker', 250ms in 'run']
+    #[arg(long, value_name = "DURATION", env = "WORKER_POLL_INTERVAL_SECS")]
+    pub poll_interval: Option<Millis>,
+    /// Checkpoint at the first segment boundary after this many frames
+    #[arg(long, default_value_t = 100, value_name = "N", env = "WORKER_CHECKPOINT_INTERVAL_FRAMES")]
+    pub checkpoint_interval_frames: u32,
+    /// Checkpoint at the first segment boundary after this long
+    #[arg(long, default_value = "10s", value_name = "DURATION", env = "WORKER_CHECKPOINT_INTERVAL_SECS")]
+    pub checkpoint_interval_secs: Millis,
+    /// Bury a job after this many failed attempts or crashes; interruptions never count
+    #[arg(long, default_value_t = 3, value_name = "N", env = "WORKER_MAX_ATTEMPTS")]
+    pub max_attempts: u32,
+    /// How long a worker that says nothing keeps its jobs
+    #[arg(long, default_value = "10s", value_name = "DURATION")]
+    pub lease: Millis,
+    /// How often the lease is renewed
+    #[arg(long, default_value = "3s", value_name = "DURATION")]
+    pub renew_interval: Millis,
+    /// How hard the queue's commits are made durable: normal survives any kill of the process, full a power cut too
+    #[arg(long, default_value = "normal", value_name = "normal|full", value_parser = ["normal", "full"])]
+    pub store_sync: String,
+    /// Write every step of the state machine to this file, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    pub transition_log: Option<PathBuf>,
+    /// The name under which this worker appears in the queue [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub name: Option<String>,
+}
+
+/// Reads a store's address. Only `sqlite:PATH` for now.
+///
+/// # Errors
+/// A sentence about what would be valid.
+pub fn parse_store(text: &str) -> Result<PathBuf, String> {
+    match text.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err(format!("{text:?} is no store that this program knows: write sqlite:PATH")),
+    }
+}

@@ -1,0 +1,67 @@
+//! `roboflow validate`: a dataset against the rules of its format.
+
+use super::exit::{Code, Failure, OrExit, Outcome};
+use super::output;
+use crate::error::{Class, Classified};
+use crate::lerobot::validate::{Problem, Report, validate};
+use crate::storage::open_location;
+use clap::Args;
+use std::fmt::Write;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 every rule is kept, 65 at least one is broken, 66 there is nothing to read.
+
+Examples:
+  roboflow validate set
+  roboflow validate set --json | jq '.problems[].file'";
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ValidateArgs {
+    /// The dataset's folder
+    #[arg(value_name = "DATASET")]
+    dataset: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ValidateArgs) -> Outcome {
+    let storage = open_location(&args.dataset).or_exit(Code::NoInput)?;
+    let report = validate(&storage).map_err(|error| {
+        let code = if error.class() == Class::Transient { Code::Io } else { Code::NoInput };
+        Failure { code, error: error.into() }
+    })?;
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::text(&text(&args.dataset, &report))?;
+    }
+    Ok(if report.is_valid() { Code::Ok } else { Code::Data })
+}
+
+fn text(dataset: &str, report: &Report) -> String {
+    let mut text = String::new();
+    let mut list = |title: &str, problems: &[Problem]| {
+        for problem in problems {
+            writeln!(text, "{title}: {}: {}", problem.file, problem.what).ok();
+        }
+    };
+    list("wrong", &report.problems);
+    list("advice", &report.advice);
+    for unchecked in &report.unchecked {
+        writeln!(text, "not checked: {unchecked}").ok();
+    }
+    if report.is_valid() {
+        write!(text, "{dataset}: a valid LeRobot v3.0 dataset").ok();
+    } else {
+        write!(text, "{dataset}: not a valid LeRobot v3.0 dataset ({} problems)", report.problems.len()).ok();
+    }
+    if let Some(summary) = &report.summary {
+        let size = output::bytes(summary.bytes);
+        write!(text, ": {} episodes, {} frames, {size}", summary.episodes, summary.frames).ok();
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,57 @@
+//! `roboflow worker`: works on an existing queue until asked to stop.
+
+use super::args::{LogArgs, StopArgs, TuneArgs, parse_store};
+use super::exit::{Code, OrExit, Outcome, session_failure};
+use crate::clock::Clock;
+use crate::config::{Defaults, WorkerConfig};
+use crate::dataset::DatasetOpener;
+use crate::session::Session;
+use crate::signal::{LeaveCode, Stream};
+use clap::Args;
+use indicatif::MultiProgress;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const AFTER_HELP: &str = "\
+Several workers share one queue, in one process (--workers) or in many. A worker that is asked to stop hands its job back
+with its last checkpoint, ready at once for another; one that is killed is found by the others when its lease expires.
+
+Examples:
+  roboflow worker --store sqlite:set/.roboflow/queue.db
+  roboflow worker --store sqlite:/var/lib/roboflow/queue.db --workers 4 --log-format json";
+
+/// What was typed.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct WorkerArgs {
+    /// The queue: sqlite:PATH
+    #[arg(long, value_name = "STORE", value_parser = parse_store)]
+    store: PathBuf,
+    /// Jobs at once
+    #[arg(long, short, value_name = "N", default_value_t = 1, env = "WORKER_MAX_CONCURRENT_JOBS")]
+    workers: u32,
+    #[command(flatten)]
+    stop: StopArgs,
+    #[command(flatten)]
+    tune: TuneArgs,
+}
+
+pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome {
+    let clock = Clock::start();
+    log.start("info", MultiProgress::new())?;
+    let config = WorkerConfig::build(args.workers, &args.stop, &args.tune, Defaults::worker())
+        .or_exit(Code::Config)?;
+    let session = Session::open_existing(&args.store, config.queue_settings(), config.store_sync_full, clock)
+        .map_err(session_failure)?;
+    let metrics = session.metrics();
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime()));
+    let worker = session.start(&config, opener).map_err(session_failure)?;
+    let inputs = worker.inputs();
+    signals.deliver_to(Arc::new(move |signal| inputs.send(&roboflow_fsm::Input::Signal(signal))));
+    tracing::info!(store = %args.store.display(), workers = args.workers, "working until asked to stop");
+    let (exit, departed) = worker.join();
+    signals.leave_at_once(LeaveCode::Clean);
+    session.close(departed);
+    tracing::info!(?exit, counters = ?metrics.snapshot(), "stopped");
+    Ok(exit.into())
+}

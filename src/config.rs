@@ -1,0 +1,145 @@
+//! Settings, checked and built from what was typed. What comes out of here can be run with.
+//!
+//! Architecture Invariant: nothing is opened here. A setting that cannot be right is refused before anything is.
+
+use crate::cli::args::{StopArgs, TuneArgs};
+use crate::error::{Class, Classified};
+use crate::queue::QueueSettings;
+use roboflow_fsm::Settings;
+use std::path::PathBuf;
+
+/// Machines of one process at most.
+pub const MAX_MACHINES: u32 = 256;
+/// Frames of a segment at most: a segment is held in memory.
+pub const MAX_SEGMENT_FRAMES: u32 = 10_000;
+/// How often `run` looks at its own queue: claims of a few rows on the local disk.
+pub const RUN_POLL_INTERVAL_MS: u64 = 250;
+
+/// What one process's worker is set to.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// What each machine is set to.
+    pub settings: Settings,
+    /// Machines: jobs at once.
+    pub machines: u32,
+    /// Failed attempts and crashes after which a job is dead.
+    pub max_attempts: u32,
+    /// The name in the queue. A label: identity is the incarnation.
+    pub label: String,
+    /// Where the steps are written, if anywhere.
+    pub transition_log: Option<PathBuf>,
+    /// Whether commits are made durable against a power cut.
+    pub store_sync_full: bool,
+}
+
+/// A setting that cannot be right. The text says which, with the arithmetic.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl Classified for ConfigError {
+    fn class(&self) -> Class {
+        Class::Permanent
+    }
+}
+
+impl ConfigError {
+    /// From a sentence that names the setting and what would be valid.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// What a command's defaults are, where commands differ.
+#[derive(Debug, Clone, Copy)]
+pub struct Defaults {
+    /// See `--finish-if-fits`.
+    pub finish_if_fits: bool,
+    /// See `--poll-interval`.
+    pub poll_interval_ms: u64,
+}
+
+impl Defaults {
+    /// Of `worker`: whoever stops it can wait for its budget.
+    pub fn worker() -> Self {
+        let settings = Settings::default();
+        Self { finish_if_fits: settings.finish_if_fits, poll_interval_ms: settings.poll_interval_ms }
+    }
+
+    /// Of `run`: a person waits for the prompt, and the queue is a file beside.
+    pub fn run() -> Self {
+        Self { finish_if_fits: false, poll_interval_ms: RUN_POLL_INTERVAL_MS }
+    }
+}
+
+impl WorkerConfig {
+    /// Checks and builds.
+    ///
+    /// # Errors
+    /// With the arithmetic, when the numbers cannot work together.
+    pub fn build(
+        machines: u32,
+        stop: &StopArgs,
+        tune: &TuneArgs,
+        defaults: Defaults,
+    ) -> Result<Self, ConfigError> {
+        let settings = Settings {
+            poll_interval_ms: tune.poll_interval.map_or(defaults.poll_interval_ms, |typed| typed.0),
+            shutdown_timeout_ms: stop.shutdown_timeout.0,
+            drain_budget_ms: stop.drain_budget.0,
+            force_after_ms: stop.force_after.0,
+            finish_if_fits: stop.finish_if_fits.unwrap_or(defaults.finish_if_fits),
+            checkpoint_interval_frames: tune.checkpoint_interval_frames,
+            checkpoint_interval_ms: tune.checkpoint_interval_secs.0,
+            lease_ms: tune.lease.0,
+            renew_interval_ms: tune.renew_interval.0,
+        };
+        settings.check().map_err(|error| ConfigError(error.to_string()))?;
+        if machines == 0 || machines > MAX_MACHINES {
+            return Err(ConfigError(format!(
+                "--workers {machines}: it must be between 1 and {MAX_MACHINES}"
+            )));
+        }
+        if tune.max_attempts == 0 {
+            return Err(ConfigError("--max-attempts 0: a job needs at least one attempt".to_owned()));
+        }
+        Ok(Self {
+            settings,
+            machines,
+            max_attempts: tune.max_attempts,
+            label: tune.name.clone().unwrap_or_else(host_name),
+            transition_log: tune.transition_log.clone(),
+            store_sync_full: tune.store_sync == "full",
+        })
+    }
+}
+
+impl WorkerConfig {
+    /// What the queue is set to accordingly. Failures and crashes have the same limit.
+    pub fn queue_settings(&self) -> QueueSettings {
+        QueueSettings {
+            lease_ms: self.settings.lease_ms,
+            max_attempts: self.max_attempts,
+            max_crashes: self.max_attempts,
+            ..QueueSettings::default()
+        }
+    }
+}
+
+/// Checks the frames of a segment.
+///
+/// # Errors
+/// When there are none, or more than are held in memory.
+pub fn segment_frames(frames: u32) -> Result<u32, ConfigError> {
+    if frames == 0 || frames > MAX_SEGMENT_FRAMES {
+        return Err(ConfigError(format!(
+            "--segment-frames {frames}: it must be between 1 and {MAX_SEGMENT_FRAMES}"
+        )));
+    }
+    Ok(frames)
+}
+
+/// This host's name, for people.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

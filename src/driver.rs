@@ -1,0 +1,117 @@
+//! The driver of one machine: the only caller of `step`.
+//!
+//! One OS thread a machine. It takes what happens out of the mailbox, gives it a time and a die, steps the machine,
+//! judges the step by the invariants, writes it down, and hands the effects to the executor.
+//!
+//! Architecture Invariant: it decides nothing and does no IO but the transition log.
+
+use crate::clock::Clock;
+use crate::executor::Executor;
+use crate::metrics::Metrics;
+use crate::translog::{Line, Translog};
+use crate::worker::board::Board;
+use crate::worker::mailbox::Inbox;
+use crate::worker::watchdog::Watchdog;
+use roboflow_fsm::effect::{Effects, Exit};
+use roboflow_fsm::{Event, Input, Machine, invariant, step};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a machine that waits for nothing in particular sleeps.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// A wake-up is never nearer than this: a machine that asks again and again must not spin.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
+/// One machine, with what drives it.
+#[derive(Debug)]
+pub struct Driver {
+    /// Its number in the process, from 0.
+    pub number: u32,
+    /// The machine.
+    pub machine: Machine,
+    /// What happens to it.
+    pub inbox: Inbox,
+    /// What carries its effects out.
+    pub executor: Executor,
+    /// The process's time.
+    pub clock: Clock,
+    /// Where steps are written, if anywhere.
+    pub translog: Option<Translog>,
+    /// Where others see what it does.
+    pub board: Arc<Board>,
+    /// Told of the force deadline.
+    pub watchdog: Watchdog,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Driver {
+    /// Drives the machine until it exits.
+    pub fn run(mut self) -> Exit {
+        let _span = tracing::info_span!("machine", machine = self.number).entered();
+        loop {
+            let wait = self.machine.wake_at_ms().map_or(IDLE_WAIT, |at_ms| self.clock.until(at_ms));
+            let input = self.inbox.next(wait.max(LEAST_WAIT)).unwrap_or(Input::Tick);
+            self.step(input);
+            if let Some(exit) = self.machine.exit() {
+                return exit;
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let event = Event { at_ms: self.clock.now_ms(), dice: rand::random(), input };
+        let before = self.machine.clone();
+        let effects = step(&mut self.machine, event.clone());
+        self.metrics.steps.inc();
+        self.judge(&before, &event, &effects);
+        self.write_down(&before, event, &effects);
+        let held = self.machine.held().map(|held| (held.job, held.epoch));
+        self.board.stands(self.number, self.machine.leaf(), held);
+        if let Some(at_ms) = self.machine.force_at_ms() {
+            self.watchdog.arm(at_ms);
+        }
+        for effect in effects {
+            self.executor.execute(effect);
+        }
+    }
+
+    /// The same predicates as in the tests: a violation is a panic where we develop, and counted where we run.
+    fn judge(&self, before: &Machine, event: &Event, effects: &Effects) {
+        if let Err(violation) = invariant::check_step(before, event, &self.machine, effects) {
+            self.metrics.invariant_violations.inc();
+            tracing::error!(
+                %violation,
+                event = event.name(),
+                before = before.leaf().name(),
+                after = self.machine.leaf().name(),
+                "a step broke an invariant"
+            );
+            debug_assert!(false, "a step broke an invariant: {violation}");
+        }
+    }
+
+    fn write_down(&mut self, before: &Machine, event: Event, effects: &Effects) {
+        let (from, to) = (before.leaf(), self.machine.leaf());
+        if from == to && effects.is_empty() {
+            tracing::trace!(event = event.name(), state = to.name(), "stayed");
+        } else {
+            let effects: Vec<&str> = effects.iter().map(|effect| effect.name()).collect();
+            tracing::debug!(event = event.name(), from = from.name(), to = to.name(), ?effects, "stepped");
+        }
+        let Some(log) = &self.translog else { return };
+        let line = Line {
+            machine: self.number,
+            event,
+            before: from,
+            after: to,
+            trail: self.machine.trail().to_vec(),
+            disposition: self.machine.last_disposition().map(|became| became.to_string()).unwrap_or_default(),
+            effects: effects.clone(),
+        };
+        if let Err(error) = log.step(&line) {
+            tracing::error!(%error, "the transition log ends here");
+            self.translog = None;
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The recipe of a run: everything that decides the dataset's bytes, and where things lie. It opens nothing.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The folder in an output that is ours and no part of the dataset.
+pub const OWN_FOLDER: &str = ".roboflow";
+/// Below [`OWN_FOLDER`]: the embedded queue.
+pub const QUEUE_FILE: &str = "queue.db";
+/// Below [`OWN_FOLDER`]: segments before they are assembled.
+pub const STAGING_FOLDER: &str = "staging";
+/// Frames of a segment, unless asked otherwise.
+pub const DEFAULT_SEGMENT_FRAMES: u32 = 100;
+
+/// How recordings are converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The folder below which the recordings lie, absolute.
+    pub input: PathBuf,
+    /// The mapping file's text.
+    pub mapping: String,
+    /// Frames of a segment.
+    pub segment_frames: u32,
+}
+
+/// The queue beside a dataset.
+pub fn queue_path(output: &Path) -> PathBuf {
+    output.join(OWN_FOLDER).join(QUEUE_FILE)
+}
+
+/// The staging folder beside a dataset.
+pub fn staging_path(output: &Path) -> PathBuf {
+    output.join(OWN_FOLDER).join(STAGING_FOLDER)
+}

@@ -1,0 +1,223 @@
+//! `roboflow run`: recordings to a dataset on this machine.
+//!
+//! It is nothing of its own: it submits to an embedded queue, runs a worker on it, opens the assembly when the
+//! recordings are done, and drains the worker when the batch is. The path that a newcomer tries is the path of a fleet.
+
+mod inputs;
+mod output;
+mod progress;
+mod summary;
+mod supervise;
+
+use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
+use crate::cli::exit::{Code, Failure, OrExit, Outcome, session_failure};
+use crate::cli::output::notice;
+use crate::cli::work_failure;
+use crate::clock::Clock;
+use crate::config::{self, Defaults, WorkerConfig};
+use crate::convert::infer::infer;
+use crate::convert::mapping::Mapping;
+use crate::convert::source::Recording;
+use crate::dataset::DatasetOpener;
+use crate::recipe::{self, Recipe};
+use crate::session::Session;
+use crate::signal::{LeaveCode, Stream};
+use crate::storage::SharedStorage;
+use crate::storage::fs::FsStorage;
+use crate::telemetry;
+use crate::work::StopFlag;
+use indicatif::MultiProgress;
+use inputs::Recordings;
+use output::{Output, OutputError, RunNote};
+use progress::Progress;
+use roboflow_fsm::Input;
+use roboflow_fsm::effect::Exit;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, thread};
+use supervise::{Supervisor, Verdict};
+
+/// What was asked for.
+#[derive(Debug)]
+pub struct Request {
+    /// Files, folders and globs.
+    pub inputs: Vec<PathBuf>,
+    /// The dataset's folder.
+    pub output: PathBuf,
+    /// The mapping file.
+    pub mapping: Option<PathBuf>,
+    /// Machines.
+    pub workers: Option<u32>,
+    /// Only go on, never begin.
+    pub resume: bool,
+    /// Publish without what cannot be converted.
+    pub skip_failed: bool,
+    /// Frames of a segment.
+    pub segment_frames: u32,
+    /// The summary as JSON.
+    pub json: bool,
+    /// How it stops.
+    pub stop: StopArgs,
+    /// The rest.
+    pub tune: TuneArgs,
+}
+
+/// What is going to be done, checked, with the output made ours.
+#[derive(Debug)]
+struct Plan {
+    note: RunNote,
+    output: Output,
+    config: WorkerConfig,
+}
+
+/// Carries the request out.
+///
+/// # Errors
+/// With the exit code that says what kind of trouble it was.
+pub fn run(request: Request, log: &LogArgs, signals: &Stream) -> Outcome {
+    let clock = Clock::start();
+    let bars = telemetry::stderr_is_terminal().then(MultiProgress::new);
+    let level = if bars.is_some() { "warn" } else { "info" };
+    log.start(level, bars.clone().unwrap_or_default())?;
+    let plan = Plan::make(&request)?;
+    if plan.output.is_complete() {
+        notice(&format!("{} is complete already: nothing to do", plan.output.path.display()));
+        return summary::show(&plan.note, &plan.output.path, request.json);
+    }
+    convert(&request, &plan, clock, bars, signals)
+}
+
+fn convert(
+    request: &Request,
+    plan: &Plan,
+    clock: Clock,
+    bars: Option<MultiProgress>,
+    signals: &Stream,
+) -> Outcome {
+    let Plan { note, output, config } = plan;
+    let queue_path = recipe::queue_path(&output.path);
+    let session = Session::open(&queue_path, config.queue_settings(), config.store_sync_full, clock)
+        .map_err(session_failure)?;
+    let supervisor =
+        Supervisor::submit(&session, note, &output.path, request.skip_failed).or_exit(Code::Io)?;
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime()));
+    let worker = session.start(config, opener).map_err(session_failure)?;
+    let inputs = worker.inputs();
+    signals.deliver_to(Arc::new(move |signal| inputs.send(&Input::Signal(signal))));
+    let sizes: BTreeMap<String, u64> =
+        note.recordings.iter().map(|recording| (recording.name.clone(), recording.bytes)).collect();
+    let total_bytes = sizes.values().sum();
+    let mut progress = Progress::new(worker.board(), session.metrics(), sizes, bars);
+    supervisor.watch(&session, &worker, &mut progress, total_bytes);
+    let (exit, departed) = worker.join();
+    signals.leave_at_once(LeaveCode::Clean);
+    progress.finish();
+    tracing::debug!(?exit, counters = ?session.metrics().snapshot(), "the worker has ended");
+    let state = supervisor.last(&session);
+    session.close(departed);
+    let state = state.or_exit(Code::Io)?;
+    match supervisor.verdict(&state) {
+        Verdict::Complete => {
+            sweep(&output.path);
+            summary::show(note, &output.path, request.json)?;
+        }
+        Verdict::Failed if exit == Exit::Clean => return Err(summary::failed(&state)),
+        Verdict::AssemblyFailed if exit == Exit::Clean => return Err(summary::assembly_failed(&state)),
+        Verdict::Open | Verdict::Failed | Verdict::AssemblyFailed => {
+            summary::interrupted(&state, &output.path, exit)
+        }
+    }
+    Ok(exit.into())
+}
+
+/// The dataset is published: what it was made from is not needed any more. What cannot be removed is no failure.
+fn sweep(output: &Path) {
+    let staging = recipe::staging_path(output);
+    if let Err(error) = fs::remove_dir_all(&staging) {
+        tracing::warn!(staging = %staging.display(), %error, "the staging folder could not be removed");
+    }
+}
+
+impl Plan {
+    /// Checks everything that can be checked before anything is opened, then the inputs, then the output; then makes
+    /// the output ours.
+    fn make(request: &Request) -> Outcome<Self> {
+        let workers = request.workers.unwrap_or(1);
+        let mut config = WorkerConfig::build(workers, &request.stop, &request.tune, Defaults::run())
+            .or_exit(Code::Config)?;
+        let segment_frames = config::segment_frames(request.segment_frames).or_exit(Code::Config)?;
+        let given = request.mapping.as_deref().map(read_mapping).transpose()?;
+        let output = Output::look(&request.output).map_err(output_failure)?;
+        if request.resume && output.before.is_none() {
+            return Err(output_failure(OutputError::NothingToResume {
+                output: request.output.display().to_string(),
+            }));
+        }
+        let before = output.before.as_ref();
+        let found = match before {
+            Some(before) if request.inputs.is_empty() => before.recordings_found(),
+            _ => inputs::expand(&request.inputs).or_exit(Code::NoInput)?,
+        };
+        let input = FsStorage::open(&found.base).or_exit(Code::NoInput)?;
+        let mapping = match (given, before) {
+            (Some(given), _) => given,
+            (None, Some(before)) => before.recipe.mapping.clone(),
+            (None, None) => infer_mapping(&input, &found)?,
+        };
+        let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };
+        let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;
+        output.claim(&note).map_err(output_failure)?;
+        if request.workers.is_none() {
+            config.machines = default_machines(found.names.len());
+        }
+        Ok(Self { note, output, config })
+    }
+}
+
+/// One a core, at most one a recording.
+fn default_machines(recordings: usize) -> u32 {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    u32::try_from(cores.min(recordings)).unwrap_or(1).clamp(1, config::MAX_MACHINES)
+}
+
+fn read_mapping(path: &Path) -> Outcome<String> {
+    let shown = path.display().to_string();
+    let bytes =
+        fs::metadata(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?.len();
+    if bytes > crate::convert::mapping::MAPPING_BYTES_MAX as u64 {
+        let text = format!("{shown}: {bytes} bytes are no mapping file: it has at most 1 MiB");
+        return Err(Failure::new(Code::Config, text));
+    }
+    let text =
+        fs::read_to_string(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?;
+    let mapping = Mapping::parse(&shown, &text).or_exit(Code::Config)?;
+    Ok(mapping.text)
+}
+
+/// Infers a mapping from the first recording and shows it.
+fn infer_mapping(input: &FsStorage, found: &Recordings) -> Outcome<String> {
+    let first = found.names.first().map(String::as_str).unwrap_or_default();
+    let stop = StopFlag::default();
+    let storage: SharedStorage = Arc::new(input.clone());
+    let recording = Recording::open(storage, first, &stop).map_err(|error| work_failure(error.into()))?;
+    let inferred = infer(&recording, &stop).map_err(work_failure)?;
+    let notes: String = inferred.notes.iter().map(|note| format!("\n  {note}")).collect();
+    notice(&format!(
+        "no --mapping: inferred this one from {first}, and saved it with the dataset{notes}\n\n{}",
+        inferred.mapping_text
+    ));
+    Ok(inferred.mapping_text)
+}
+
+fn output_failure(error: OutputError) -> Failure {
+    let code = match error {
+        OutputError::NothingToResume { .. } => Code::NoInput,
+        OutputError::Differs { .. } => Code::Config,
+        OutputError::Foreign { .. }
+        | OutputError::Damaged { .. }
+        | OutputError::Storage(_)
+        | OutputError::Io { .. } => Code::CannotCreate,
+    };
+    Failure { code, error: error.into() }
+}

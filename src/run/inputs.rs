@@ -1,0 +1,277 @@
+//! From what was typed to the list of recordings: files, folders and globs.
+//!
+//! A recording's name is its path below the folder that all of them have in common: the same set of recordings gives
+//! the same names wherever it lies, and episodes are ordered by them. Nothing is opened here.
+
+use globset::{GlobBuilder, GlobMatcher};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
+
+/// Recordings of one run at most.
+pub(super) const MAX_RECORDINGS: usize = 100_000;
+/// Folders within folders at most.
+const MAX_DEPTH: usize = 64;
+
+/// The recordings of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recordings {
+    /// The folder that all have in common, absolute.
+    pub(super) base: PathBuf,
+    /// Their paths below it with `/` between the parts, in the order of their bytes.
+    pub(super) names: Vec<String>,
+}
+
+/// What is wrong with the inputs.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    /// Nothing there.
+    #[error("{path}: no such file or folder")]
+    Missing {
+        /// As typed.
+        path: String,
+    },
+    /// Something there that is no recording.
+    #[error("{path}: {reason}")]
+    NotARecording {
+        /// As typed.
+        path: String,
+        /// What it is, and what would be one.
+        reason: String,
+    },
+    /// A folder or glob with nothing in it that could be converted.
+    #[error("{path}: no recordings (*.mcap) here{found}")]
+    Nothing {
+        /// As typed.
+        path: String,
+        /// What was there instead.
+        found: String,
+    },
+    /// A glob that cannot be understood.
+    #[error("{pattern}: {reason}")]
+    Pattern {
+        /// As typed.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A folder that cannot be read.
+    #[error("{path}: cannot be read: {source}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Over a limit.
+    #[error("{path}: {reason}")]
+    TooMany {
+        /// Where.
+        path: String,
+        /// Which limit.
+        reason: String,
+    },
+}
+
+/// Finds the recordings. Each is listed once, however often it was named.
+///
+/// # Errors
+/// When an input is missing, is no recording, or gives none.
+pub(super) fn expand(inputs: &[PathBuf]) -> Result<Recordings, InputError> {
+    let mut files = BTreeSet::new();
+    for input in inputs {
+        let mut walk = Walk { typed: input.display().to_string(), files: &mut files, found: 0, bags: 0 };
+        walk.input(input)?;
+    }
+    name(&files)
+}
+
+struct Walk<'a> {
+    typed: String,
+    files: &'a mut BTreeSet<PathBuf>,
+    found: usize,
+    bags: usize,
+}
+
+impl Walk<'_> {
+    fn input(&mut self, input: &Path) -> Result<(), InputError> {
+        let path = std::path::absolute(input).map_err(|source| self.unreadable(input, source))?;
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => self.folder(&path, None, 0)?,
+            Ok(_) => return self.file(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.glob(&path)?,
+            Err(source) => return Err(self.unreadable(input, source)),
+        }
+        if self.found > 0 {
+            return Ok(());
+        }
+        let found = match self.bags {
+            0 => String::new(),
+            bags => format!("; {bags} ROS 1 bags (*.bag) are here, which this version does not convert yet"),
+        };
+        Err(InputError::Nothing { path: self.typed.clone(), found })
+    }
+
+    fn file(&mut self, path: PathBuf) -> Result<(), InputError> {
+        if has_extension(&path, "mcap") {
+            return self.add(path);
+        }
+        let reason = if has_extension(&path, "bag") {
+            "ROS 1 bags are not converted yet; convert it to MCAP first"
+        } else {
+            "not a recording: a file whose name ends in .mcap is expected"
+        };
+        Err(InputError::NotARecording { path: self.typed.clone(), reason: reason.to_owned() })
+    }
+
+    fn glob(&mut self, path: &Path) -> Result<(), InputError> {
+        if !self.typed.contains(['*', '?', '[', '{']) {
+            return Err(InputError::Missing { path: self.typed.clone() });
+        }
+        let pattern = |error: globset::Error| InputError::Pattern {
+            pattern: self.typed.clone(),
+            reason: format!("not a valid pattern: {}", error.kind()),
+        };
+        let text = path.to_str().ok_or_else(|| self.not_text(path))?;
+        let matcher =
+            GlobBuilder::new(text).literal_separator(true).build().map_err(pattern)?.compile_matcher();
+        let fixed = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+        let base: PathBuf = path.components().take_while(fixed).collect();
+        if !base.is_dir() {
+            return Err(InputError::Missing { path: self.typed.clone() });
+        }
+        self.folder(&base, Some(&matcher), 0)
+    }
+
+    fn folder(&mut self, folder: &Path, glob: Option<&GlobMatcher>, depth: usize) -> Result<(), InputError> {
+        if depth > MAX_DEPTH {
+            let reason = format!("more than {MAX_DEPTH} folders within each other (a loop of links?)");
+            return Err(InputError::TooMany { path: folder.display().to_string(), reason });
+        }
+        let entries = fs::read_dir(folder).map_err(|source| self.unreadable(folder, source))?;
+        for entry in entries {
+            let path = entry.map_err(|source| self.unreadable(folder, source))?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+                continue;
+            }
+            let Ok(meta) = fs::metadata(&path) else { continue };
+            if meta.is_dir() {
+                self.folder(&path, glob, depth + 1)?;
+            } else if glob.is_none_or(|glob| glob.is_match(&path)) {
+                if has_extension(&path, "mcap") {
+                    self.add(path)?;
+                } else if has_extension(&path, "bag") {
+                    self.bags += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, path: PathBuf) -> Result<(), InputError> {
+        if self.files.len() >= MAX_RECORDINGS {
+            let reason = format!("more than {MAX_RECORDINGS} recordings in one run: split them over several");
+            return Err(InputError::TooMany { path: self.typed.clone(), reason });
+        }
+        self.found += 1;
+        self.files.insert(path);
+        Ok(())
+    }
+
+    fn unreadable(&self, path: &Path, source: io::Error) -> InputError {
+        InputError::Unreadable { path: path.display().to_string(), source }
+    }
+
+    fn not_text(&self, path: &Path) -> InputError {
+        not_text(path)
+    }
+}
+
+fn not_text(path: &Path) -> InputError {
+    let reason = "its path is not valid UTF-8: rename it".to_owned();
+    InputError::NotARecording { path: path.display().to_string(), reason }
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+}
+
+fn name(files: &BTreeSet<PathBuf>) -> Result<Recordings, InputError> {
+    let mut base: Option<PathBuf> = None;
+    for file in files {
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        base = Some(match base {
+            None => folder.to_path_buf(),
+            Some(base) => base
+                .components()
+                .zip(folder.components())
+                .take_while(|(a, b)| a == b)
+                .map(|(part, _)| part)
+                .collect(),
+        });
+    }
+    let base = base.unwrap_or_default();
+    let mut names = Vec::with_capacity(files.len());
+    for file in files {
+        let below = file.strip_prefix(&base).unwrap_or(file);
+        names.push(below.to_str().ok_or_else(|| not_text(file))?.to_owned());
+    }
+    names.sort_unstable();
+    Ok(Recordings { base, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"x").unwrap();
+        }
+        folder
+    }
+
+    fn names(folder: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, String> {
+        let paths: Vec<PathBuf> = inputs.iter().map(|input| folder.path().join(input)).collect();
+        expand(&paths).map(|found| found.names).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_folder_is_searched_to_its_depths_and_sorted_by_name() {
+        let folder = tree(&["b.mcap", "a/z.mcap", "a/y.MCAP", "notes.txt", ".hidden/x.mcap"]);
+        assert_eq!(names(&folder, &[""]).unwrap(), ["a/y.MCAP", "a/z.mcap", "b.mcap"]);
+    }
+
+    #[test]
+    fn names_do_not_depend_on_where_the_recordings_lie_or_how_they_were_named() {
+        let folder = tree(&["day/one.mcap", "day/two.mcap", "other/three.mcap"]);
+        assert_eq!(names(&folder, &["day/one.mcap"]).unwrap(), ["one.mcap"]);
+        assert_eq!(names(&folder, &["day", "day/two.mcap"]).unwrap(), ["one.mcap", "two.mcap"]);
+        assert_eq!(
+            names(&folder, &["other/three.mcap", "day/one.mcap"]).unwrap(),
+            ["day/one.mcap", "other/three.mcap"]
+        );
+    }
+
+    #[test]
+    fn globs_match_within_one_folder_unless_they_say_otherwise() {
+        let folder = tree(&["run1/a.mcap", "run2/a.mcap", "run2/deep/b.mcap", "else/a.mcap"]);
+        assert_eq!(names(&folder, &["run*/*.mcap"]).unwrap(), ["run1/a.mcap", "run2/a.mcap"]);
+        assert_eq!(names(&folder, &["run2/**/*.mcap"]).unwrap(), ["a.mcap", "deep/b.mcap"]);
+        assert!(names(&folder, &["run[1/*.mcap"]).unwrap_err().contains("not a valid pattern"));
+    }
+
+    #[test]
+    fn what_cannot_be_converted_is_named() {
+        let folder = tree(&["old.bag", "bags/x.bag", "empty/readme", "clip.mp4"]);
+        assert!(names(&folder, &["old.bag"]).unwrap_err().contains("ROS 1 bags are not converted yet"));
+        assert!(names(&folder, &["bags"]).unwrap_err().contains("1 ROS 1 bags"));
+        assert!(names(&folder, &["empty"]).unwrap_err().contains("no recordings (*.mcap) here"));
+        assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap is expected"));
+        assert!(names(&folder, &["gone.mcap"]).unwrap_err().contains("no such file or folder"));
+        assert!(names(&folder, &["gone/*.mcap"]).unwrap_err().contains("no such file or folder"));
+    }
+}

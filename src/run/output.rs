@@ -1,0 +1,253 @@
+//! The output folder before a run: empty, ours from before, or not ours.
+//!
+//! What makes it ours is the note `.roboflow/run.json`, written before anything else. It holds what the run was started
+//! with, so that the same command goes on, and another one is refused with what differs.
+
+use super::inputs::Recordings;
+use crate::recipe::{OWN_FOLDER, Recipe};
+use crate::storage::fs::FsStorage;
+use crate::storage::{Storage, StorageError, is_partial};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// The note's name below the output.
+const NOTE_KEY: &str = ".roboflow/run.json";
+/// A note is at most this long: [`super::inputs::MAX_RECORDINGS`] names and then some.
+const MAX_NOTE_BYTES: u64 = 256 * 1024 * 1024;
+/// The version of [`RunNote`].
+const VERSION: u32 = 1;
+/// Differences that are listed at most.
+const MAX_LISTED: usize = 5;
+
+/// What a run was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RunNote {
+    /// Version of this note.
+    version: u32,
+    /// How it is converted.
+    pub(super) recipe: Recipe,
+    /// The recordings, in the order of their names.
+    pub(super) recordings: Vec<RecordingNote>,
+}
+
+/// One recording as it was when the run was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecordingNote {
+    /// Its path below the recipe's input.
+    pub(super) name: String,
+    /// Its size in bytes.
+    pub(super) bytes: u64,
+    /// Changes when the recording does.
+    pub(super) version: String,
+}
+
+/// Why an output is not used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    /// Something is there that is not ours.
+    #[error("{output}: {found}: nothing is written into it; choose another --out, or an empty folder")]
+    Foreign {
+        /// Where.
+        output: String,
+        /// What was found.
+        found: String,
+    },
+    /// Ours, but from other settings.
+    #[error(
+        "{output} was begun with other settings: {differences}; give the same ones to go on, or choose another --out"
+    )]
+    Differs {
+        /// Where.
+        output: String,
+        /// Which settings, and how.
+        differences: String,
+    },
+    /// `--resume` with nothing there.
+    #[error("{output}: there is nothing here to go on with (--resume)")]
+    NothingToResume {
+        /// Where.
+        output: String,
+    },
+    /// Ours, but the note cannot be read.
+    #[error("{output}: the note {NOTE_KEY} is damaged: {reason}; remove the folder to start anew")]
+    Damaged {
+        /// Where.
+        output: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It cannot be written or read.
+    #[error("the output cannot be used: {0}")]
+    Storage(#[from] StorageError),
+    /// It cannot be looked into.
+    #[error("{output}: cannot be used as an output: {source}")]
+    Io {
+        /// Where.
+        output: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl RunNote {
+    /// Of a new run: looks at each recording's size and version.
+    ///
+    /// # Errors
+    /// When one cannot be looked at.
+    pub(super) fn new(recipe: Recipe, found: &Recordings, input: &dyn Storage) -> Result<Self, StorageError> {
+        let look = |name: &String| {
+            let info = input.head(name)?;
+            Ok(RecordingNote { name: name.clone(), bytes: info.size, version: info.version })
+        };
+        let recordings = found.names.iter().map(look).collect::<Result<_, StorageError>>()?;
+        Ok(Self { version: VERSION, recipe, recordings })
+    }
+
+    /// The recordings, as they were found then.
+    pub(super) fn recordings_found(&self) -> Recordings {
+        let names = self.recordings.iter().map(|note| note.name.clone()).collect();
+        Recordings { base: self.recipe.input.clone(), names }
+    }
+
+    /// What of `self` differs from `before`, for people; empty when nothing does.
+    fn differences(&self, before: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let (new, old) = (&self.recipe, &before.recipe);
+        if new.mapping != old.mapping {
+            found.push(format!("the mapping has changed (it was saved as {OWN_FOLDER}/mapping.toml)"));
+        }
+        if new.segment_frames != old.segment_frames {
+            found.push(format!("--segment-frames was {}, now {}", old.segment_frames, new.segment_frames));
+        }
+        if new.input != old.input {
+            found.push(format!(
+                "the recordings were below {}, now {}",
+                old.input.display(),
+                new.input.display()
+            ));
+            return found;
+        }
+        let name = |note: &RecordingNote| note.name.clone();
+        let (news, olds): (Vec<_>, Vec<_>) =
+            (self.recordings.iter().map(name).collect(), before.recordings.iter().map(name).collect());
+        let added =
+            news.iter().filter(|name| olds.binary_search(name).is_err()).map(|name| format!("{name} is new"));
+        let gone = olds
+            .iter()
+            .filter(|name| news.binary_search(name).is_err())
+            .map(|name| format!("{name} is gone"));
+        found.extend(added.chain(gone));
+        if news == olds {
+            let changed = self.recordings.iter().zip(&before.recordings).filter(|(new, old)| new != old);
+            found.extend(changed.map(|(new, _)| format!("{} has changed", new.name)));
+        }
+        if found.len() > MAX_LISTED {
+            let more = found.len() - MAX_LISTED;
+            found.truncate(MAX_LISTED);
+            found.push(format!("and {more} more"));
+        }
+        found
+    }
+}
+
+/// An output folder that may be written.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Its path, absolute.
+    pub(super) path: PathBuf,
+    /// The note of an earlier run of ours.
+    pub(super) before: Option<RunNote>,
+}
+
+impl Output {
+    /// Looks at the folder and writes nothing.
+    ///
+    /// # Errors
+    /// When it holds something that is not ours, or cannot be read.
+    pub(super) fn look(output: &Path) -> Result<Self, OutputError> {
+        let shown = output.display().to_string();
+        let failed = |source| OutputError::Io { output: output.display().to_string(), source };
+        let path = std::path::absolute(output).map_err(failed)?;
+        let foreign = |found: &str| OutputError::Foreign { output: shown.clone(), found: found.to_owned() };
+        let mut entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, before: None }),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(foreign("it is a file"));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if entries.next().is_none() {
+            return Ok(Self { path, before: None });
+        }
+        let text = match FsStorage::open(&path)?.read(NOTE_KEY, MAX_NOTE_BYTES) {
+            Ok(text) => text,
+            // A run that was killed before its note stood has made this folder at most.
+            Err(StorageError::NotFound { .. }) if only_our_empty_folder(&path).map_err(failed)? => {
+                return Ok(Self { path, before: None });
+            }
+            Err(StorageError::NotFound { .. }) => {
+                return Err(foreign("it is not empty, and not from an earlier run of this program"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let damaged = |reason: String| OutputError::Damaged { output: shown.clone(), reason };
+        let note: RunNote = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if note.version != VERSION {
+            return Err(damaged(format!("it is of version {}, this program reads {VERSION}", note.version)));
+        }
+        Ok(Self { path, before: Some(note) })
+    }
+
+    /// Makes the folder this run's: writes the note, or checks that it says the same.
+    ///
+    /// # Errors
+    /// When the settings differ from those before, or the folder cannot be written.
+    pub(super) fn claim(&self, note: &RunNote) -> Result<(), OutputError> {
+        if let Some(before) = &self.before {
+            let differences = note.differences(before);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            let output = self.path.display().to_string();
+            return Err(OutputError::Differs { output, differences: differences.join(", ") });
+        }
+        let storage = FsStorage::create(&self.path)?;
+        storage.put(".roboflow/mapping.toml", note.recipe.mapping.as_bytes())?;
+        let text = serde_json::to_vec(note).map_err(|error| OutputError::Damaged {
+            output: self.path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+        storage.put(NOTE_KEY, &text)?;
+        Ok(())
+    }
+
+    /// Whether the dataset is published: `meta/info.json` is written last.
+    pub(super) fn is_complete(&self) -> bool {
+        self.path.join("meta/info.json").is_file()
+    }
+}
+
+/// Whether nothing is here but our own folder, in which nothing stands yet but what precedes the note.
+fn only_our_empty_folder(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != OWN_FOLDER && !is_partial(&name.to_string_lossy()) {
+            return Ok(false);
+        }
+    }
+    match fs::read_dir(path.join(OWN_FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry?.file_name();
+                if name != "mapping.toml" && !is_partial(&name.to_string_lossy()) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The supervisor of a run: submits, watches the batch, opens its assembly, and drains the worker when all is done.
+//!
+//! It runs as a task beside the worker and touches no job: whatever it does, another process may do as well.
+
+use super::output::RunNote;
+use super::progress::{Progress, Standing};
+use crate::batch::BatchState;
+use crate::dataset;
+use crate::queue::{BatchId, JobStatus, NewBatch, NewJob, Queue, QueueError, Source};
+use crate::recipe;
+use crate::session::Session;
+use crate::worker::{Inputs, Worker};
+use roboflow_fsm::Input;
+use roboflow_fsm::event::Mode;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+/// Between two looks at the batch, at least.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// A look may take this share of the time: of a great batch it takes longer.
+const LOOK_SHARE: u32 = 20;
+/// Between two updates of the progress.
+const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the last look may take.
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// What became of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Not over.
+    Open,
+    /// The dataset is published.
+    Complete,
+    /// Recordings failed, and nobody said to go on without them.
+    Failed,
+    /// The assembly failed.
+    AssemblyFailed,
+}
+
+/// Watches one batch.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    batch: BatchId,
+    queue: Queue,
+    skip_failed: bool,
+}
+
+impl Supervisor {
+    /// Submits the recordings; those submitted before are passed over. Durable when it returns.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub(super) fn submit(
+        session: &Session,
+        note: &RunNote,
+        output: &Path,
+        skip_failed: bool,
+    ) -> Result<Self, QueueError> {
+        let queue = session.queue();
+        let location = note.recipe.input.display().to_string();
+        let out = output.display().to_string();
+        let jobs: Vec<NewJob> = note
+            .recordings
+            .iter()
+            .map(|recording| NewJob {
+                source: Source {
+                    name: recording.name.clone(),
+                    location: location.clone(),
+                    key: recording.name.clone(),
+                    size: recording.bytes,
+                    version: recording.version.clone(),
+                },
+                priority: 0,
+            })
+            .collect();
+        let batch = session.runtime().block_on(async {
+            let config = queue.put_config(&note.recipe.mapping).await?;
+            let batch = NewBatch {
+                id: BatchId::derive(&out, &config),
+                staging: recipe::staging_path(output).display().to_string(),
+                out,
+                config,
+                segment_frames: note.recipe.segment_frames,
+            };
+            let submitted = queue.submit(&batch, &jobs).await?;
+            tracing::info!(new = submitted.new, known = submitted.already, batch = %batch.id, "submitted");
+            retry_assembly(&queue, batch.id).await?;
+            Ok::<_, QueueError>(batch.id)
+        })?;
+        Ok(Self { batch, queue, skip_failed })
+    }
+
+    /// Watches until the machines have ended, shows the progress, and gives the last state seen.
+    pub(super) fn watch(
+        &self,
+        session: &Session,
+        worker: &Worker,
+        progress: &mut Progress,
+        total_bytes: u64,
+    ) {
+        let (seen, state) = watch::channel(BatchState::default());
+        let task = Watcher {
+            batch: self.batch,
+            queue: self.queue.clone(),
+            skip_failed: self.skip_failed,
+            inputs: worker.inputs(),
+            seen,
+        };
+        let task = session.runtime().spawn(task.run());
+        while !worker.has_ended_within(SHOW_INTERVAL) {
+            let state = state.borrow();
+            progress.show(Standing {
+                recordings: state.recordings(),
+                settled: state.completed + state.failed.len() as u64,
+                settled_bytes: state.settled_bytes,
+                total_bytes,
+            });
+        }
+        task.abort();
+    }
+
+    /// The state after the machines have ended.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub(super) fn last(&self, session: &Session) -> Result<BatchState, QueueError> {
+        session.runtime().block_on(async {
+            timeout(LAST_LOOK_LIMIT, BatchState::read(&self.queue, self.batch))
+                .await
+                .unwrap_or_else(|elapsed| Err(QueueError::Unavailable { reason: elapsed.to_string() }))
+        })
+    }
+
+    /// What became of the batch.
+    pub(super) fn verdict(&self, state: &BatchState) -> Verdict {
+        verdict(state, self.skip_failed)
+    }
+}
+
+/// An assembly that failed before (a full disk) is tried again: that is what the same command again asks for.
+async fn retry_assembly(queue: &Queue, batch: BatchId) -> Result<(), QueueError> {
+    match queue.get(batch.assemble_job()).await {
+        Ok(job) if matches!(job.status, JobStatus::Dead | JobStatus::Cancelled) => {
+            tracing::info!(job = %job.id, before = dataset::reason(&job), "trying the assembly again");
+            queue.retry(job.id, "the run was started again").await.map(drop)
+        }
+        Ok(_) | Err(QueueError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn verdict(state: &BatchState, skip_failed: bool) -> Verdict {
+    match &state.assembly {
+        Some((JobStatus::Completed, _)) => Verdict::Complete,
+        Some((JobStatus::Dead | JobStatus::Cancelled, _)) => Verdict::AssemblyFailed,
+        Some((JobStatus::Ready | JobStatus::Leased, _)) => Verdict::Open,
+        None if state.open > 0 || state.recordings() == 0 => Verdict::Open,
+        None if state.failed.is_empty() || (skip_failed && state.completed > 0) => Verdict::Open,
+        None => Verdict::Failed,
+    }
+}
+
+/// The task.
+struct Watcher {
+    batch: BatchId,
+    queue: Queue,
+    skip_failed: bool,
+    inputs: Inputs,
+    seen: watch::Sender<BatchState>,
+}
+
+impl Watcher {
+    async fn run(self) {
+        loop {
+            let started = Instant::now();
+            match self.look().await {
+                Ok(true) => {
+                    // The batch is over: the machines own nothing of it, and finish what else they may hold.
+                    self.inputs.send(&Input::Drain(Mode::Finish));
+                    return;
+                }
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "the batch could not be looked at"),
+            }
+            sleep(LOOK_INTERVAL.max(started.elapsed() * LOOK_SHARE)).await;
+        }
+    }
+
+    /// Whether the batch is over.
+    async fn look(&self) -> Result<bool, QueueError> {
+        let state = BatchState::read(&self.queue, self.batch).await?;
+        let over = verdict(&state, self.skip_failed) != Verdict::Open;
+        let due = !over && state.open == 0 && state.recordings() > 0 && state.assembly.is_none();
+        self.seen.send_replace(state);
+        if due {
+            self.queue.submit_assembly(self.batch).await?;
+        }
+        Ok(over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(open: u64, completed: u64, failed: &[&str], assembly: Option<JobStatus>) -> BatchState {
+        BatchState {
+            open,
+            completed,
+            failed: failed.iter().map(|name| ((*name).to_owned(), "cut".to_owned())).collect(),
+            assembly: assembly.map(|status| (status, String::new())),
+            ..BatchState::default()
+        }
+    }
+
+    #[test]
+    fn failed_recordings_end_a_run_only_when_all_are_settled_and_nobody_said_to_skip_them() {
+        assert_eq!(verdict(&state(1, 1, &["a"], None), false), Verdict::Open);
+        assert_eq!(verdict(&state(0, 1, &["a"], None), false), Verdict::Failed);
+        assert_eq!(verdict(&state(0, 1, &["a"], None), true), Verdict::Open);
+        assert_eq!(verdict(&state(0, 0, &["a"], None), true), Verdict::Failed);
+        assert_eq!(verdict(&state(0, 2, &[], None), false), Verdict::Open);
+    }
+
+    #[test]
+    fn the_assembly_decides_once_there_is_one() {
+        assert_eq!(verdict(&state(0, 1, &["a"], Some(JobStatus::Completed)), false), Verdict::Complete);
+        assert_eq!(verdict(&state(0, 2, &[], Some(JobStatus::Leased)), false), Verdict::Open);
+        assert_eq!(verdict(&state(0, 2, &[], Some(JobStatus::Dead)), false), Verdict::AssemblyFailed);
+    }
+}

@@ -1,0 +1,151 @@
+//! A session: the runtime, the store handles and the worker of one process, opened in order and closed in order.
+//!
+//! Architecture Invariant: the store is closed only against the proof that every machine has departed, so that a
+//! release never meets a closed store.
+
+use crate::clock::Clock;
+use crate::config::WorkerConfig;
+use crate::error::{Class, Classified};
+use crate::metrics::Metrics;
+use crate::queue::{Queue, QueueSettings};
+use crate::store::sqlite::{Durability, SqliteStore};
+use crate::store::{SharedStore, StoreError};
+use crate::worker::conversion::Opener;
+use crate::worker::{Departed, Parts, StartError, Worker, watchdog};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Threads of the runtime: it only waits for the store.
+const RUNTIME_THREADS: usize = 2;
+/// What tasks that nobody waits for any more get before the runtime is dropped.
+const LINGER: Duration = Duration::from_millis(20);
+
+/// One process's means.
+#[derive(Debug)]
+pub struct Session {
+    path: PathBuf,
+    durability: Durability,
+    runtime: Runtime,
+    queue: Queue,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// A session that could not be opened. Nothing was claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// No queue there.
+    #[error(
+        "{path}: there is no queue here; 'roboflow run' makes one below its --out, as .roboflow/queue.db"
+    )]
+    Missing {
+        /// Where.
+        path: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The runtime.
+    #[error("the runtime cannot be started: {0}")]
+    Runtime(#[from] io::Error),
+    /// The worker.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Classified for SessionError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Missing { .. } => Class::Permanent,
+            Self::Store(error) => error.class(),
+            Self::Runtime(_) => Class::Transient,
+            Self::Start(error) => error.class(),
+        }
+    }
+}
+
+impl Session {
+    /// Opens the queue at this path, which must be there.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be used.
+    pub fn open_existing(
+        path: &Path,
+        settings: QueueSettings,
+        full_sync: bool,
+        clock: Clock,
+    ) -> Result<Self, SessionError> {
+        if !path.is_file() {
+            return Err(SessionError::Missing { path: path.display().to_string() });
+        }
+        Self::open(path, settings, full_sync, clock)
+    }
+
+    /// Opens the queue at this path, or makes it.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open(
+        path: &Path,
+        settings: QueueSettings,
+        full_sync: bool,
+        clock: Clock,
+    ) -> Result<Self, SessionError> {
+        let durability = if full_sync { Durability::Full } else { Durability::Normal };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("store")
+            .enable_time()
+            .build()?;
+        let queue = queue(path, durability, settings)?;
+        let metrics = Arc::new(Metrics::default());
+        Ok(Self { path: path.to_path_buf(), durability, runtime, queue, clock, metrics })
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> Queue {
+        self.queue.clone()
+    }
+
+    /// Where store operations run.
+    pub fn runtime(&self) -> Handle {
+        self.runtime.handle().clone()
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Starts the worker. The lease gets a store handle of its own.
+    ///
+    /// # Errors
+    /// When a thread cannot be started, or the transition log not be written.
+    pub fn start(&self, config: &WorkerConfig, opener: Arc<dyn Opener>) -> Result<Worker, SessionError> {
+        let lease_ms = config.settings.lease_ms;
+        let parts = Parts {
+            queue: self.queue(),
+            lease_queue: queue(&self.path, self.durability, self.queue.settings().clone())?,
+            opener,
+            runtime: self.runtime(),
+            clock: self.clock,
+            metrics: self.metrics(),
+            bite: Box::new(move |board| watchdog::bite(board, lease_ms)),
+        };
+        Ok(Worker::start(config, parts)?)
+    }
+
+    /// Closes the store: every machine has departed.
+    pub fn close(self, _proof: Departed) {
+        drop(self.queue);
+        self.runtime.shutdown_timeout(LINGER);
+    }
+}
+
+fn queue(path: &Path, durability: Durability, settings: QueueSettings) -> Result<Queue, StoreError> {
+    let store: SharedStore = Arc::new(SqliteStore::open(path, durability)?);
+    Ok(Queue::new(store, settings))
+}

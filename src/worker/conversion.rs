@@ -1,0 +1,246 @@
+//! The conversion thread of a machine: one plain OS thread that runs segments as it is told, one at a time.
+//!
+//! Architecture Invariant: it knows no queue, no lease and no signal. It holds the open [`Work`] of the job in hand and
+//! gives exactly one answer an order, also when the work panics.
+
+use super::board::{Board, Task};
+use super::mailbox::Mailbox;
+use crate::metrics::Metrics;
+use crate::work::{SegmentDone, StopFlag, Work, WorkError};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use roboflow_fsm::Input;
+use roboflow_fsm::event::ConvertAnswer;
+use roboflow_fsm::id::{Epoch, RequestId};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use std::{io, thread};
+
+use super::Assignment;
+
+/// Orders that wait at most: one to run, and those that close jobs before it.
+const MAX_WAITING_ORDERS: usize = 8;
+/// An error note is cut to this.
+const MAX_NOTE_BYTES: usize = 2_000;
+
+/// Opens the work of a job. Called on conversion threads; may block.
+pub trait Opener: std::fmt::Debug + Send + Sync + 'static {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`WorkError::Stopped`] when the flag was set meanwhile; else why the job cannot be worked on.
+    fn open(&self, assignment: &Assignment, stop: &StopFlag) -> Result<Box<dyn Work>, WorkError>;
+}
+
+/// One segment to convert.
+#[derive(Debug)]
+pub struct Order {
+    /// The request to answer.
+    pub id: RequestId,
+    /// The job.
+    pub assignment: Arc<Assignment>,
+    /// Which segment, from 0.
+    pub segment: u32,
+    /// Asks it to stop.
+    pub stop: StopFlag,
+}
+
+#[derive(Debug)]
+enum Command {
+    Run(Order),
+    Close,
+}
+
+/// The last error of the job in hand, for the note that goes with its release.
+#[derive(Debug, Clone, Default)]
+pub struct Note(Arc<Mutex<Option<String>>>);
+
+impl Note {
+    /// Writes it, cut to a bounded length.
+    pub fn set(&self, text: &str) {
+        let mut end = text.len().min(MAX_NOTE_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = text.get(..end).unwrap_or_default().to_owned();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+    }
+
+    /// What stands there.
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Wipes it: another job begins.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The executor's end of the thread. Dropping it ends the thread after the segment in flight, which is asked to stop.
+#[derive(Debug)]
+pub struct Conversion {
+    commands: Sender<Command>,
+    mailbox: Mailbox,
+    in_flight: Option<(RequestId, StopFlag)>,
+}
+
+impl Conversion {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(thread: ConversionThread) -> io::Result<Self> {
+        let (commands, orders) = bounded(MAX_WAITING_ORDERS);
+        let mailbox = thread.mailbox.clone();
+        thread::Builder::new()
+            .name(format!("convert-{}", thread.machine))
+            .spawn(move || thread.serve(&orders))?;
+        Ok(Self { commands, mailbox, in_flight: None })
+    }
+
+    /// Hands over a segment. Its answer goes to the mailbox; a thread that takes no orders any more is a fault.
+    pub fn run(&mut self, order: Order) {
+        let id = order.id;
+        self.in_flight = Some((id, order.stop.clone()));
+        if self.commands.try_send(Command::Run(order)).is_err() {
+            self.mailbox.answer(Input::ConvertAnswered { id, answer: ConvertAnswer::Fault });
+        }
+    }
+
+    /// Asks that segment to stop. Does nothing when it is not the one in flight.
+    pub fn cancel(&self, convert: RequestId) {
+        if let Some((id, stop)) = &self.in_flight
+            && *id == convert
+        {
+            stop.set();
+        }
+    }
+
+    /// The job is no longer in hand: a segment still in flight is asked to stop, and the work is closed.
+    pub fn close(&mut self) {
+        if let Some((_, stop)) = self.in_flight.take() {
+            stop.set();
+        }
+        // A full queue means a thread that is stuck; the next order finds that out.
+        self.commands.try_send(Command::Close).ok();
+    }
+}
+
+impl Drop for Conversion {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub struct ConversionThread {
+    /// The machine it works for.
+    pub machine: u32,
+    /// Opens jobs.
+    pub opener: Arc<dyn Opener>,
+    /// Where answers go.
+    pub mailbox: Mailbox,
+    /// Where the last error goes.
+    pub note: Note,
+    /// Where progress is shown.
+    pub board: Arc<Board>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The work that is open, and whose it is.
+struct Open {
+    epoch: Epoch,
+    task: Task,
+    work: Box<dyn Work>,
+}
+
+impl ConversionThread {
+    fn serve(self, orders: &Receiver<Command>) {
+        let mut open = None;
+        for command in orders {
+            match command {
+                Command::Close => {
+                    self.board.works(self.machine, None);
+                    open = None;
+                }
+                Command::Run(order) => {
+                    let started = Instant::now();
+                    let ran = catch_unwind(AssertUnwindSafe(|| self.run(&mut open, &order)));
+                    let answer = self.answer(&mut open, ran, started);
+                    self.mailbox.answer(Input::ConvertAnswered { id: order.id, answer });
+                }
+            }
+        }
+    }
+
+    fn run(&self, open: &mut Option<Open>, order: &Order) -> Result<SegmentDone, WorkError> {
+        let Assignment { job, epoch, .. } = *order.assignment;
+        let fits = open.as_ref().is_some_and(|held| held.task.job == job && held.epoch == epoch);
+        if !fits {
+            *open = None;
+            let work = self.opener.open(&order.assignment, &order.stop)?;
+            let source = order.assignment.source().to_owned();
+            let task = Task { job, source, segments_done: order.segment, segments: work.segments() };
+            self.board.works(self.machine, Some(task.clone()));
+            *open = Some(Open { epoch, task, work });
+        }
+        let Some(held) = open.as_mut() else { return Err(WorkError::Stopped) };
+        order.stop.check()?;
+        let done = held.work.run(order.segment, &order.stop)?;
+        held.task.segments_done = order.segment + 1;
+        self.board.works(self.machine, Some(held.task.clone()));
+        Ok(done)
+    }
+
+    fn answer(
+        &self,
+        open: &mut Option<Open>,
+        ran: thread::Result<Result<SegmentDone, WorkError>>,
+        started: Instant,
+    ) -> ConvertAnswer {
+        let error = match (ran, open.as_ref()) {
+            (Ok(Ok(done)), Some(held)) => {
+                self.metrics.frames.add(u64::from(done.frames));
+                self.metrics.read_bytes.add(done.read_bytes);
+                self.metrics.written_bytes.add(done.written_bytes);
+                return ConvertAnswer::Durable {
+                    frames: done.frames,
+                    elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    remaining: held.task.segments.saturating_sub(held.task.segments_done),
+                };
+            }
+            (Ok(Err(WorkError::Stopped)), _) => return ConvertAnswer::Cancelled,
+            (Ok(Err(error)), _) => error,
+            (Ok(Ok(_)), None) => WorkError::Transient("the work was closed while it ran".to_owned()),
+            (Err(panic), _) => {
+                self.metrics.conversion_panics.inc();
+                let text = panic_text(panic.as_ref());
+                tracing::error!(machine = self.machine, error = text, "the conversion panicked");
+                self.note.set(&format!("the conversion panicked: {text}"));
+                *open = None;
+                return ConvertAnswer::Fault;
+            }
+        };
+        // The next try opens the work anew: nothing of a failed one is reused.
+        *open = None;
+        self.note.set(&error.to_string());
+        match error {
+            WorkError::Permanent(_) => ConvertAnswer::Permanent,
+            WorkError::Transient(_) | WorkError::Stopped => ConvertAnswer::Transient,
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "no message"
+    }
+}
