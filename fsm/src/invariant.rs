@@ -242,6 +242,10 @@ pub fn f9(before: &Machine, _: &Event, after: &Machine, effects: &[Effect]) -> R
         });
         hold("F9", "a commit or conversion that does not follow from what is durable", sound)?;
     }
+    // The boundary that is saved is the boundary that is stopped at.
+    let begun = effects.iter().any(|effect| matches!(effect, Effect::Convert { .. }));
+    let goes_on = after.mode().is_none_or(|mode| mode == Mode::Finish);
+    hold("F9", "a conversion was begun past the boundary to stop at", !begun || goes_on)?;
     Ok(())
 }
 

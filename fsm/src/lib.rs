@@ -18,6 +18,8 @@ pub mod id;
 pub mod invariant;
 pub mod machine;
 pub mod policy;
+#[cfg(test)]
+mod testing;
 
 pub use effect::{Effect, Effects};
 pub use event::{Event, Input};

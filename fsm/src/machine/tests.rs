@@ -8,6 +8,7 @@ use crate::invariant::check_step;
 use alloc::vec;
 
 mod stopping;
+mod walks;
 mod working;
 
 const JOB: JobId = JobId([7; 16]);
@@ -135,4 +136,29 @@ impl Rig {
 
 fn grant(segments_done: u32) -> Grant {
     Grant { job: JOB, epoch: EPOCH, generation: FIRST, segments_done }
+}
+
+#[test]
+fn after_transition_is_told_the_source_first() {
+    // `before_transition` of the blocking API has them the other way round: this holds the order that the trail
+    // rests on.
+    let mut rig = Rig::checkpointing();
+    rig.commit(CommitAnswer::Committed);
+    assert_eq!(rig.machine.trail(), [Leaf::Checkpointing, Leaf::Processing]);
+    let mut context = Context::new(Leaf::Idle, 0);
+    let mut core =
+        Worker::new(Settings::default()).uninitialized_state_machine().init_with_context(&mut context);
+    core.handle_with_context(&Stimulus::Restore(Leaf::Saving), &mut context);
+    assert_eq!(context.trail, [Leaf::Idle, Leaf::Saving]);
+}
+
+#[test]
+fn a_restored_machine_repeats_nothing() {
+    let rig = Rig::checkpointing();
+    let bytes = postcard::to_allocvec(&rig.machine).unwrap();
+    let mut restored: Machine = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!((restored.leaf(), restored.in_flight()), (Leaf::Checkpointing, rig.machine.in_flight()));
+    assert_eq!(restored.trail(), rig.machine.trail());
+    let effects = step(&mut restored, Event { at_ms: 0, dice: 0, input: Input::Tick });
+    assert!(effects.is_empty(), "{effects:?}");
 }

@@ -62,6 +62,8 @@ fn an_unmeasured_job_is_not_known_to_fit() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::config())]
+
     #[test]
     fn backoff_is_positive_and_capped(attempt: u32, dice: u32, cap in 2u64..1_000_000) {
         let wait = backoff_ms(attempt, cap, dice);
