@@ -4,7 +4,7 @@
 //! the outside: by what the machine shows, the event, and the effects; they share no decision with it.
 
 use crate::effect::{Effect, Exit, Family, HandBackReason, Leaf};
-use crate::event::{CommitAnswer, ConvertAnswer, Event, Input, Mode, Signal};
+use crate::event::{ClaimAnswer, CommitAnswer, ConvertAnswer, Event, Input, Mode, Signal};
 use crate::id::RequestId;
 use crate::machine::{Disposition, Machine};
 use core::fmt;
@@ -111,13 +111,25 @@ pub fn f3(before: &Machine, _: &Event, after: &Machine, _: &[Effect]) -> Result<
 ///
 /// # Errors
 /// The violation.
-pub fn f4(before: &Machine, _: &Event, after: &Machine, _: &[Effect]) -> Result<(), Violation> {
+pub fn f4(before: &Machine, event: &Event, after: &Machine, _: &[Effect]) -> Result<(), Violation> {
     let open = |machine: &Machine| u64::from(machine.held().is_some() && machine.exit().is_none());
     let balanced = |machine: &Machine| machine.tally().owned == machine.tally().ended() + open(machine);
     hold("F4", "an epoch owned has no end, or two", balanced(after))?;
     let same = before.held().map(|held| held.epoch) == after.held().map(|held| held.epoch);
     let ended = after.tally().ended() - before.tally().ended();
     let exited = before.exit().is_none() && after.exit().is_some();
+    // A claim of unknown outcome may have made an epoch of ours: it is asked after, or left to its lease.
+    if let Input::ClaimAnswered { id, answer: ClaimAnswer::Unknown } = event.input
+        && before.in_flight().claim == Some(id)
+        && before.exit().is_none()
+    {
+        let asks = matches!(after.leaf(), Leaf::Claiming | Leaf::AwaitingClaim);
+        hold(
+            "F4",
+            "a claim of unknown outcome was forgotten",
+            asks || after.exit() == Some(Exit::LeftToLease),
+        )?;
+    }
     hold("F4", "an epoch in hand was ended", !same || ended == 0 || exited || before.held().is_none())
 }
 
@@ -259,7 +271,12 @@ pub fn f10(before: &Machine, event: &Event, after: &Machine, _: &[Effect]) -> Re
         matches!(why, Some(HandBackReason::FailedTransient | HandBackReason::FailedPermanent))
     };
     let failure = match &event.input {
-        Input::ConvertAnswered { answer, .. } => !matches!(answer, ConvertAnswer::Durable { .. }),
+        Input::ConvertAnswered { answer, .. } => match answer {
+            ConvertAnswer::Durable { .. } => false,
+            // What was told to stop may say so as it likes.
+            ConvertAnswer::Transient | ConvertAnswer::Cancelled => !before.is_cancelling(),
+            ConvertAnswer::Permanent | ConvertAnswer::Fault => true,
+        },
         Input::CommitAnswered { answer, .. } => *answer == CommitAnswer::Fault,
         _ => false,
     };

@@ -159,6 +159,11 @@ impl Machine {
         self.worker().lease.permits(generation, at_ms)
     }
 
+    /// Whether the conversion in flight was told to stop.
+    pub fn is_cancelling(&self) -> bool {
+        self.worker().convert.as_ref().is_some_and(|convert| convert.cancelled)
+    }
+
     /// The reason that a release wanted or in flight gives for the job, if there is one.
     pub fn giving_back(&self) -> Option<HandBackReason> {
         self.held().and_then(|held| held.giving_back)

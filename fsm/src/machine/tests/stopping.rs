@@ -305,3 +305,30 @@ fn the_end_ignores_everything_by_name() {
     assert_eq!(rig.machine.last_disposition(), Some(Disposition::Ignored(Reason::Exited)));
     assert_eq!(rig.machine.wake_at_ms(), None);
 }
+
+#[test]
+fn a_commit_of_unknown_outcome_is_resolved_before_the_release() {
+    let mut rig = Rig::checkpointing();
+    rig.signal(Signal::Int).commit(CommitAnswer::Unknown).commit(CommitAnswer::Unknown).shows("Saving", &[]);
+    rig.signal(Signal::Int).shows("Saving", &[]);
+    let wake = rig.machine.wake_at_ms().unwrap();
+    rig.tick_at(wake).shows("Saving", &["Checkpoint"]);
+    rig.commit(CommitAnswer::Committed).shows("Saving > Releasing", &["Release"]);
+    // One that is known not to have happened is not waited for.
+    let mut rig = Rig::checkpointing();
+    rig.signal(Signal::Int).commit(CommitAnswer::Unavailable).signal(Signal::Int);
+    rig.shows("Saving > Releasing", &["Release"]);
+    assert_eq!(rig.hand_back().unwrap().segments_done, 0);
+}
+
+#[test]
+fn a_drain_by_name_with_nothing_to_finish_is_bounded_too() {
+    let mut rig = Rig::checkpointing();
+    rig.input(Input::Drain(Mode::Finish)).shows("Checkpointing > Saving", &[]);
+    assert_eq!(rig.machine.force_at_ms(), None);
+    rig.at(500).commit(CommitAnswer::Fault).shows("Saving > Releasing", &["Release"]);
+    assert_eq!(rig.machine.force_at_ms(), Some(30_500));
+    let mut rig = Rig::new();
+    rig.renewed().input(Input::Drain(Mode::Finish)).shows("Claiming > AwaitingClaim", &[]);
+    assert_eq!(rig.machine.force_at_ms(), Some(30_000));
+}
