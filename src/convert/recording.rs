@@ -167,9 +167,11 @@ impl Work for RecordingWork {
         for (feature, count) in self.non_finite.values().flatten() {
             *counts.entry(feature.clone()).or_default() += count;
         }
-        let mut warnings = self.episode.warnings.clone();
-        warnings.extend(non_finite_warnings(self.reader.recording.name(), &counts));
-        warnings
+        let of_file = self.episode.warnings.iter().cloned();
+        of_file
+            .chain(non_finite_warnings(&counts))
+            .map(|warning| format!("{}: {warning}", self.episode.source))
+            .collect()
     }
 }
 

@@ -273,9 +273,10 @@ fn image_counts(
 }
 
 /// What the user should know of values that are no numbers.
-pub(crate) fn non_finite_warnings(recording: &str, counts: &BTreeMap<String, u64>) -> Vec<String> {
-    let warn = |(feature, count): (&String, &u64)| {
-        format!("{recording}: feature {feature:?} has {count} values that are NaN or infinite")
-    };
-    counts.iter().map(warn).collect()
+pub(crate) fn non_finite_warnings(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
+    counts.iter().map(|(feature, count)| {
+        let values = if *count == 1 { "one value that is" } else { "values that are" };
+        let count = if *count == 1 { String::new() } else { format!("{count} ") };
+        format!("feature {feature:?} has {count}{values} NaN or infinite")
+    })
 }

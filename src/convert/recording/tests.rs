@@ -247,7 +247,7 @@ fn not_a_number_passes_and_is_counted() {
     assert!(job.work.warnings().is_empty());
     job.work.run(1, &StopFlag::default()).unwrap();
     job.work.run(1, &StopFlag::default()).unwrap();
-    assert_eq!(job.work.warnings(), ["in/one.mcap: feature \"x\" has 1 values that are NaN or infinite"]);
+    assert_eq!(job.work.warnings(), ["one: feature \"x\" has one value that is NaN or infinite"]);
     assert_eq!(job.note(1).non_finite["x"], 1);
 }
 

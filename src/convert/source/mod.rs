@@ -114,7 +114,7 @@ impl Recording {
                 tracing::debug!(file = file.name(), reason, "the recording is scanned");
                 let mut catalog = scan::scan(&file, stop)?;
                 if !catalog.cut {
-                    catalog.warnings.push(format!("{}: {reason}; the file was scanned instead", file.name()));
+                    catalog.warnings.push(format!("{reason}; the file was scanned instead"));
                 }
                 catalog
             }
@@ -158,7 +158,7 @@ impl Recording {
         self.0.catalog.cut
     }
 
-    /// What the user should know of the file.
+    /// What the user should know of the file, without its name: the words must not depend on where it lies.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.0.catalog.warnings

@@ -72,16 +72,14 @@ pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError>
     catalog.cut = cut;
     if cut {
         catalog.warnings.push(format!(
-            "{}: the file is cut or unreadable from byte {at} of {}; the whole chunks before it are used",
-            file.name(),
+            "the file is cut or unreadable from byte {at} of {}; the whole chunks before it are used",
             file.size()
         ));
     }
     if undeclared > 0 {
-        catalog.warnings.push(format!(
-            "{}: {undeclared} messages of channels that the file does not declare are left out",
-            file.name()
-        ));
+        catalog
+            .warnings
+            .push(format!("{undeclared} messages of channels that the file does not declare are left out"));
     }
     Ok(catalog)
 }
