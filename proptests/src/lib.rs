@@ -2,8 +2,11 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod manual_clock;
 pub mod program;
 pub mod queue_bench;
+pub mod queue_driver;
+pub mod queue_model;
 pub mod recording;
 pub mod recordings;
 pub mod staged_episodes;

@@ -130,7 +130,7 @@ async fn failures_back_off_longer_each_time_and_end_dead() {
         assert_eq!(job.failures, failure);
         assert_eq!(job.errors.last().unwrap().text, "it broke");
         let wait_ms = job.not_before.0 - bench.store.now().0;
-        let full_ms = 2_000 << (failure - 1);
+        let full_ms = 1_600 << (failure - 1);
         assert!((full_ms / 2..=full_ms).contains(&wait_ms), "{wait_ms} ms after failure {failure}");
         assert_eq!(job.status, if failure < 5 { JobStatus::Ready } else { JobStatus::Dead });
         assert_eq!(bench.queue.claim(&worker.intent()).await.unwrap(), None);

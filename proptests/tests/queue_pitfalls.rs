@@ -436,6 +436,33 @@ async fn pitfall_37_a_completion_of_unknown_outcome_is_asked_again_and_happens_o
     }
 }
 
+/// The first try arrives while the second one is reading: the second finds it by its nonce, wherever between its reads
+/// that happens, and never takes it for somebody else's doing.
+#[tokio::test]
+async fn pitfall_37_a_first_try_that_arrives_during_the_second_is_found() {
+    for calls in 1..12 {
+        let bench = Bench::new();
+        bench.submit(2).await;
+        let worker = bench.worker(1).await;
+        let claim = bench.claim(&worker).await;
+        let (own, by) = (worker.own(&claim), worker.intent());
+        bench.next_commit_meets(Fault::UnknownLater { calls });
+        assert!(is_unknown(&bench.queue.complete(&own, &by, 9, &Default::default()).await));
+        let again = bench.queue.complete(&own, &by, 9, &Default::default()).await;
+        assert!(again.is_ok(), "after {calls} calls: {again:?}");
+        let claim = bench.claim(&worker).await;
+        let mut request = bench.hand_back_request(&worker, &claim, HandBackReason::FailedPermanent);
+        request.farewell = Some(farewell());
+        bench.next_commit_meets(Fault::UnknownLater { calls });
+        assert!(is_unknown(&bench.queue.release(&request).await));
+        let again = bench.queue.release(&request).await;
+        assert!(again.is_ok(), "after {calls} calls: {again:?}");
+        bench.store.settle();
+        assert_eq!(bench.receipt(&worker).await.unwrap().tally.ended(), 2);
+        bench.check();
+    }
+}
+
 #[tokio::test]
 async fn pitfall_38_a_late_completion_is_refused_and_counted() {
     let bench = Bench::new();

@@ -1,5 +1,7 @@
 //! The store contract on SQLite and in memory; what a file refuses, shares and survives; what injected faults do.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test at once")]
+
 use roboflow::store::memory::{Call, Fault, MemoryStore};
 use roboflow::store::{Durability, SharedStore, SqliteStore, Store, StoreError, StoreTime};
 use roboflow_proptests::store_contract::{check_all, count, increment};

@@ -105,7 +105,8 @@ impl Queue {
     }
 
     /// Enqueues recordings, a page of them in one transaction, and creates the batch. A recording that was submitted
-    /// before to the same output with the same mapping is passed over. What is counted is durable when it returns; after
+    /// before to the same output with the same mapping is passed over; a new one is refused once the batch is being
+    /// assembled. What is counted is durable when it returns; after
     /// an error the same call may be made again.
     pub async fn submit(&self, batch: &NewBatch, jobs: &[NewJob]) -> Result<Submitted, QueueError> {
         check_texts(batch, jobs)?;
@@ -144,6 +145,9 @@ impl Queue {
                 submitted.already += u64::from(!ours);
                 continue;
             }
+            if record.jobs == jobs_before {
+                self.check_not_assembled(&mut tx, batch.id).await?;
+            }
             let kind = JobKind::Convert { source: job.source.clone() };
             tx.put_bytes(seen, id.0.to_vec());
             self.enqueue(&mut tx, id, kind, &record, job.priority, submission)?;
@@ -155,6 +159,19 @@ impl Queue {
         }
         tx.commit().await?;
         Ok(submitted)
+    }
+
+    /// Refused once the batch's assembly is on its way or done: its dataset would miss what is opened now.
+    pub(super) async fn check_not_assembled(&self, tx: &mut Tx, batch: BatchId) -> Result<(), Halt> {
+        let assembly = tx.read::<JobRecord>(&self.keys.job(batch.assemble_job())).await?;
+        match assembly.map(|assembly| assembly.status) {
+            Some(status @ (JobStatus::Ready | JobStatus::Leased | JobStatus::Completed)) => {
+                let status = status.name();
+                let reason = format!("the assembly of batch {batch} is {status}: submit to another output");
+                Err(QueueError::refused(reason).into())
+            }
+            Some(JobStatus::Dead | JobStatus::Cancelled) | None => Ok(()),
+        }
     }
 
     /// The batch's record, made where there is none; refused where it differs.

@@ -225,16 +225,7 @@ impl Queue {
             }
             return Ok(());
         }
-        let assembly = tx.read::<JobRecord>(&self.keys.job(job.batch.assemble_job())).await?;
-        match assembly.map(|assembly| assembly.status) {
-            Some(status @ (JobStatus::Ready | JobStatus::Leased | JobStatus::Completed)) => {
-                let status = status.name();
-                let reason =
-                    format!("the assembly of batch {} is {status}: submit to another output", job.batch);
-                Err(QueueError::refused(reason).into())
-            }
-            Some(JobStatus::Dead | JobStatus::Cancelled) | None => Ok(()),
-        }
+        self.check_not_assembled(tx, job.batch).await
     }
 
     /// One page of records; those that cannot be read are left out.

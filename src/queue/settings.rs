@@ -3,6 +3,7 @@
 //! It reads no configuration: the caller gives the values.
 
 use super::error::QueueError;
+use crate::fsm::policy::backoff_ms;
 use crate::store::StoreTime;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -25,13 +26,13 @@ pub(super) const CLAIM_PAGE: usize = 16;
 pub(super) const PAGE: usize = 512;
 /// Jobs that one transaction of `submit` enqueues.
 pub(super) const SUBMIT_PAGE: usize = 64;
-/// The wait after the first failure.
-pub(super) const BACKOFF_FIRST_MS: u64 = 2_000;
+/// Doublings that a job's first wait is ahead of the machine's first: what failed a whole attempt passes more slowly
+/// than what failed one request.
+pub(super) const BACKOFF_SKIPS: u32 = 5;
 /// The longest wait after a failure, before jitter.
 pub(super) const BACKOFF_MAX_MS: u64 = 300_000;
 
 const _: () = assert!(CLAIM_TRIES_MAX < TRIES_MAX);
-const _: () = assert!(BACKOFF_FIRST_MS < BACKOFF_MAX_MS);
 const _: () = assert!(PREFIX_MAX_BYTES + 64 < crate::store::MAX_KEY_BYTES, "every key fits");
 const _: () = assert!(PAGE <= crate::store::MAX_SCAN_PAIRS);
 
@@ -84,11 +85,10 @@ impl QueueSettings {
     }
 }
 
-/// How long a job waits after its n-th failure (from 1): doubled each time, up to a bound, and half of it by chance.
-pub(super) fn backoff_ms(failures: u32, dice: &Dice) -> u64 {
-    let doublings = failures.saturating_sub(1).min(16);
-    let full_ms = BACKOFF_FIRST_MS.saturating_mul(1 << doublings).min(BACKOFF_MAX_MS);
-    full_ms / 2 + dice.up_to(full_ms / 2)
+/// How long a job waits after its n-th failure (from 1): the machine's own backoff, some doublings on.
+pub(super) fn job_backoff_ms(failures: u32, dice: &Dice) -> u64 {
+    let chance = u32::try_from(dice.up_to(u64::from(u32::MAX))).unwrap_or(0);
+    backoff_ms(failures.saturating_add(BACKOFF_SKIPS), BACKOFF_MAX_MS, chance)
 }
 
 /// The queue's chance: where claims begin, and how long pauses are. A test gives the seed, and it replays.

@@ -1,6 +1,8 @@
 //! How a claim ends by its worker's hand: completed, or handed back, with the farewell in the same transaction.
 //!
-//! Each is recognised by its nonce when it is asked for again: in the worker's record, or in its receipt.
+//! Each is recognised by its nonce when it is asked for again: in the worker's record, or in its receipt. The job is
+//! read before the nonce is looked for: a first try that arrives between the two reads is then found by its nonce, and
+//! never taken for somebody else's doing.
 
 use super::Queue;
 use super::checkpoint::{advance, check_writer};
@@ -8,8 +10,8 @@ use super::error::{Halt, QueueError};
 use super::record::{
     ERROR_TEXT_MAX_BYTES, ErrorKind, Incarnation, JobRecord, JobResult, JobStatus, Ownership, WriteId, clip,
 };
-use super::settings::{Count, backoff_ms};
-use super::tx::Tx;
+use super::settings::{Count, job_backoff_ms};
+use super::tx::{Tx, check_held};
 use super::worker::{End, MachineFarewell, Receipt, Standing, WorkerRecord};
 use crate::fsm::effect::{Farewell, HandBackReason};
 use crate::store::StoreTime;
@@ -67,12 +69,13 @@ impl Queue {
         segments_done: u32,
         result: &JobResult,
     ) -> Result<(), Halt> {
+        let mut job = tx.job(own.job).await?;
         let standing = tx.standing(by.incarnation).await?;
         if standing.has_done(by, |slot| slot.completed) {
             return tx.commit().await;
         }
         let mut worker = here(standing, by.incarnation)?;
-        let mut job = tx.held_job(own).await?;
+        check_held(&job, own)?;
         advance(&mut job, segments_done)?;
         job.result = Some(JobResult { note: clip(&result.note, ERROR_TEXT_MAX_BYTES), ..result.clone() });
         self.let_go(&mut tx, &mut worker, &mut job, JobStatus::Completed, End::Completed)?;
@@ -94,13 +97,17 @@ impl Queue {
 
     async fn release_once(&self, mut tx: Tx, request: &ReleaseRequest) -> Result<(), Halt> {
         let by = &request.by;
+        let held = match &request.hand_back {
+            Some(hand_back) => Some((hand_back, tx.job(hand_back.own.job).await?)),
+            None => None,
+        };
         let standing = tx.standing(by.incarnation).await?;
         if standing.has_done(by, |slot| slot.released) {
             return tx.commit().await;
         }
         let mut worker = here(standing, by.incarnation)?;
-        if let Some(hand_back) = &request.hand_back {
-            self.hand_back(&mut tx, &mut worker, hand_back).await?;
+        if let Some((hand_back, job)) = held {
+            self.hand_back(&mut tx, &mut worker, hand_back, job)?;
         }
         worker.slot(by.machine).released = Some(by.nonce);
         if let Some(note) = &request.farewell {
@@ -116,13 +123,14 @@ impl Queue {
         tx.commit().await
     }
 
-    async fn hand_back(
+    fn hand_back(
         &self,
         tx: &mut Tx,
         worker: &mut WorkerRecord,
         hand_back: &HandBack,
+        mut job: JobRecord,
     ) -> Result<(), Halt> {
-        let mut job = tx.held_job(&hand_back.own).await?;
+        check_held(&job, &hand_back.own)?;
         let text = hand_back.error.as_deref();
         let (mut status, end) = match hand_back.why {
             HandBackReason::Interrupted => {
@@ -132,7 +140,7 @@ impl Queue {
             HandBackReason::FailedTransient => {
                 job.failures += 1;
                 job.note_error(tx.now, ErrorKind::Transient, text.unwrap_or("failed"));
-                job.not_before = StoreTime(tx.now.0.saturating_add(backoff_ms(job.failures, &self.dice)));
+                job.not_before = StoreTime(tx.now.0.saturating_add(job_backoff_ms(job.failures, &self.dice)));
                 let spent = job.failures >= self.settings.max_attempts;
                 (if spent { JobStatus::Dead } else { JobStatus::Ready }, End::Failed)
             }

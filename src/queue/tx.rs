@@ -118,19 +118,24 @@ impl Tx {
     /// The job, if this claim of it is the one that holds it.
     pub(super) async fn held_job(&mut self, own: &Ownership) -> Result<JobRecord, Halt> {
         let job = self.job(own.job).await?;
-        if job.is_held_by(own) {
-            return Ok(job);
-        }
-        Err(QueueError::lost(format!(
-            "job {} is {} at epoch {}, not held by worker {} at epoch {}",
-            own.job,
-            job.status.name(),
-            job.epoch.0,
-            own.incarnation,
-            own.epoch.0
-        ))
-        .into())
+        check_held(&job, own)?;
+        Ok(job)
     }
+}
+
+/// Refuses a claim that does not hold the job. Once refused it is so for ever: an epoch never comes back.
+pub(super) fn check_held(job: &JobRecord, own: &Ownership) -> Result<(), QueueError> {
+    if job.is_held_by(own) {
+        return Ok(());
+    }
+    Err(QueueError::lost(format!(
+        "job {} is {} at epoch {}, not held by worker {} at epoch {}",
+        own.job,
+        job.status.name(),
+        job.epoch.0,
+        own.incarnation,
+        own.epoch.0
+    )))
 }
 
 impl Queue {

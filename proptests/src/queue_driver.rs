@@ -1,0 +1,645 @@
+//! Several workers on one queue, driven step by step, with the model beside it and the invariants after each step.
+//!
+//! A step names what happens; what a worker does about an unknown outcome is done as the machine does it: the same
+//! nonce again, a claim read back. Slots and jobs are meant modulo what there is, so that any sequence makes sense.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a step that goes wrong fails the test at once")]
+
+use crate::manual_clock::HandClock;
+use crate::queue_bench::{MAPPING, Worker, batch, check, farewell, recording};
+use crate::queue_model::Model;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use roboflow::fsm::effect::HandBackReason;
+use roboflow::fsm::id::JobId;
+use roboflow::queue::invariant::History;
+use roboflow::queue::{
+    Claim, HandBack, HeartbeatNote, JobFilter, JobResult, Ownership, Queue, QueueError, QueueSettings,
+    ReleaseRequest, WriteId,
+};
+use roboflow::store::memory::{Call, Fault};
+use roboflow::store::{Durability, MAX_SCAN_PAIRS, MemoryStore, Pair, SharedStore, SqliteStore, StoreTime};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Worker processes at once.
+pub const SLOTS: usize = 3;
+/// Machines in each.
+pub const MACHINES: usize = 2;
+/// Faults that one step meets at most, so that it ends.
+const FAULTS_MAX: u32 = 10;
+const START: StoreTime = StoreTime(1_790_000_000_000);
+
+/// What a commit that its worker does not outlive becomes.
+#[derive(Debug, Clone, Copy)]
+pub enum Fate {
+    /// It took effect.
+    Applied,
+    /// It is lost.
+    Lost,
+    /// It takes effect right after the worker is gone.
+    Later,
+    /// It arrives only after the worker's lease has ended and its jobs were taken back.
+    AfterReclaim,
+}
+
+/// What a worker does with a job in hand.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    /// Commits so many more segments.
+    Checkpoint(u32),
+    /// Completes it.
+    Complete,
+    /// Hands it back.
+    HandBack(HandBackReason),
+}
+
+/// One step. `slot` and `machine` say who.
+#[expect(missing_docs, reason = "each variant says what its fields mean")]
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// So many recordings are submitted, the first of them for the second time.
+    Submit { count: u8 },
+    /// A new process starts, if the slot is free.
+    Register { slot: usize },
+    /// It renews its lease.
+    Renew { slot: usize },
+    /// A machine claims, if it holds nothing.
+    Claim { slot: usize, machine: usize },
+    /// A machine does something with its job.
+    Do { slot: usize, machine: usize, deed: Deed },
+    /// A machine leaves, with its job handed back.
+    Leave { slot: usize, machine: usize },
+    /// A process is killed.
+    Crash { slot: usize },
+    /// A process is killed while a commit of one machine is on its way.
+    CrashDuring { slot: usize, machine: usize, deed: Option<Deed>, fate: Fate },
+    /// A machine of a process long given up goes on as if nothing had happened.
+    Haunt { ghost: usize, deed: Deed },
+    /// Time passes.
+    Advance { ms: u64 },
+    /// Somebody reclaims.
+    Reclaim,
+    /// Somebody cancels a job.
+    Cancel { job: usize },
+    /// Somebody asks for a new attempt.
+    Retry { job: usize },
+    /// Somebody asks for the assembly.
+    Assemble,
+}
+
+/// A step with its chance: which handle it uses, and which faults it meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Chance {
+    /// Seeds the faults.
+    pub seed: u64,
+    /// Of a hundred commits, so many meet a fault. 0: none do.
+    pub percent: u32,
+}
+
+#[derive(Debug)]
+struct Process {
+    worker: Worker,
+    machines: [Option<Ownership>; MACHINES],
+    left: [bool; MACHINES],
+}
+
+#[derive(Debug)]
+enum Time {
+    Memory(MemoryStore),
+    Hand(HandClock),
+}
+
+/// The queue, its workers and the model.
+#[derive(Debug)]
+pub struct Driver {
+    runtime: tokio::runtime::Runtime,
+    state: State,
+}
+
+#[derive(Debug)]
+struct State {
+    stores: Vec<SharedStore>,
+    queues: Vec<Queue>,
+    time: Time,
+    model: Model,
+    history: History,
+    slots: [Option<Process>; SLOTS],
+    ghosts: Vec<(Arc<Worker>, Ownership)>,
+    started: u32,
+    submitted: u32,
+}
+
+impl Driver {
+    /// Over a store in memory, with faults.
+    ///
+    /// # Panics
+    /// When it cannot be set up.
+    pub fn memory() -> Self {
+        let store = MemoryStore::manual(START);
+        Self::over(vec![Arc::new(store.clone())], Time::Memory(store))
+    }
+
+    /// Over one SQLite file with two handles.
+    ///
+    /// # Panics
+    /// When it cannot be set up.
+    pub fn sqlite(path: &Path) -> Self {
+        let clock = HandClock::new(START);
+        let open = || -> SharedStore {
+            clock.over(Arc::new(SqliteStore::open(path, Durability::Normal).expect("the store opens")))
+        };
+        Self::over(vec![open(), open()], Time::Hand(clock.clone()))
+    }
+
+    fn over(stores: Vec<SharedStore>, time: Time) -> Self {
+        // Paused: the pauses between tries take no time.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let queue = |store: &SharedStore| Queue::seeded(Arc::clone(store), QueueSettings::default(), 11);
+        let queues = stores.iter().map(queue).collect();
+        let state = State {
+            stores,
+            queues,
+            time,
+            model: Model::default(),
+            history: History::new(),
+            slots: [None, None, None],
+            ghosts: Vec::new(),
+            started: 0,
+            submitted: 0,
+        };
+        Self { runtime: runtime.expect("a runtime"), state }
+    }
+
+    /// Takes a step and checks everything after it.
+    ///
+    /// # Panics
+    /// When the queue and the model differ, or an invariant is violated.
+    pub fn step(&mut self, step: Step, chance: Chance) {
+        self.runtime.block_on(async {
+            self.state.faults(chance);
+            self.state.step(step, chance).await;
+            self.state.no_faults();
+            self.state.check().await;
+        });
+    }
+
+    /// Lets everything that is still on its way arrive, and checks that it changes nothing: every outcome was settled.
+    ///
+    /// # Panics
+    /// When something took effect.
+    pub fn finish(mut self) {
+        if let Time::Memory(store) = &self.state.time {
+            assert!(!arrivals_matter(store), "a commit took effect after it was given up");
+        }
+        self.runtime.block_on(self.state.check());
+    }
+}
+
+impl State {
+    fn queue(&self, chance: Chance) -> &Queue {
+        let count = self.queues.len() as u64;
+        let at = usize::try_from(chance.seed % count).unwrap_or(0);
+        self.queues.get(at).expect("a handle")
+    }
+
+    fn now(&self) -> StoreTime {
+        match &self.time {
+            Time::Memory(store) => store.now(),
+            Time::Hand(clock) => clock.now(),
+        }
+    }
+
+    fn faults(&self, chance: Chance) {
+        let Time::Memory(store) = &self.time else {
+            return;
+        };
+        let mut rng = StdRng::seed_from_u64(chance.seed);
+        let mut left = FAULTS_MAX;
+        store.inject(Some(Box::new(move |call| {
+            let percent =
+                if matches!(call, Call::Commit { .. }) { chance.percent } else { chance.percent / 5 };
+            if left == 0 || rng.random_range(0..100) >= percent {
+                return Fault::None;
+            }
+            left -= 1;
+            match rng.random_range(0..5) {
+                0 => Fault::Conflict,
+                1 => Fault::Unavailable,
+                2 => Fault::UnknownApplied,
+                3 => Fault::UnknownLost,
+                _ => Fault::UnknownLater { calls: rng.random_range(1..60) },
+            }
+        })));
+    }
+
+    fn no_faults(&self) {
+        if let Time::Memory(store) = &self.time {
+            store.inject(None);
+        }
+    }
+
+    async fn step(&mut self, step: Step, chance: Chance) {
+        match step {
+            Step::Submit { count } => self.submit(count, chance).await,
+            Step::Register { slot } => self.register(slot, chance).await,
+            Step::Renew { slot } => self.renew(slot, chance).await,
+            Step::Claim { slot, machine } => self.claim(slot, machine, chance).await,
+            Step::Do { slot, machine, deed } => self.act(slot, machine, deed, chance).await,
+            Step::Leave { slot, machine } => self.leave(slot, machine, chance).await,
+            Step::Crash { slot } => self.bury(slot),
+            Step::CrashDuring { slot, machine, deed, fate } => {
+                self.crash_during(slot, machine, deed, fate).await
+            }
+            Step::Haunt { ghost, deed } => self.haunt(ghost, deed, chance).await,
+            Step::Advance { ms } => self.advance(ms),
+            Step::Reclaim => self.reclaim(chance).await,
+            Step::Cancel { job } => self.cancel(job, chance).await,
+            Step::Retry { job } => self.retry(job, chance).await,
+            Step::Assemble => self.assemble(chance).await,
+        }
+    }
+
+    async fn submit(&mut self, count: u8, chance: Chance) {
+        let first = self.submitted.saturating_sub(1);
+        let jobs: Vec<_> = (first..self.submitted + u32::from(count)).map(recording).collect();
+        let into = batch(0);
+        let ids = jobs.iter().map(|job| job.source.seen_hash(&into.out, &into.config));
+        let ids: Vec<_> = ids.map(|hash| JobId(hash.first_chunk().copied().expect("16 bytes"))).collect();
+        let new: Vec<_> = ids.into_iter().filter(|id| !self.model.jobs.contains_key(id)).collect();
+        let queue = self.queue(chance);
+        persist(async || queue.put_config(MAPPING).await).await.expect("config");
+        let result = persist(async || queue.submit(&into, &jobs).await).await;
+        if self.model.submit(into.id, &new, self.now()) {
+            let submitted = result.expect("submitted");
+            assert_eq!(submitted.new + submitted.already, jobs.len() as u64);
+            self.submitted += u32::from(count);
+        } else {
+            assert!(matches!(result, Err(QueueError::Refused { .. })), "{result:?}");
+        }
+    }
+
+    async fn register(&mut self, slot: usize, chance: Chance) {
+        if self.slots.get(slot).is_none_or(Option::is_some) {
+            return;
+        }
+        self.started += 1;
+        let worker = Worker::number(self.started);
+        let info = worker.info(MACHINES as u32);
+        let queue = self.queue(chance);
+        persist(async || queue.register(&info).await).await.expect("registered");
+        self.model.register(worker.incarnation, self.now());
+        if let Some(free) = self.slots.get_mut(slot) {
+            *free = Some(Process { worker, machines: [None; MACHINES], left: [false; MACHINES] });
+        }
+    }
+
+    async fn renew(&mut self, slot: usize, chance: Chance) {
+        let Some(Some(process)) = self.slots.get(slot) else {
+            return;
+        };
+        let (queue, incarnation) = (self.queue(chance), process.worker.incarnation);
+        let note = HeartbeatNote::default();
+        let result = persist(async || queue.renew(incarnation, &note).await).await;
+        let alive = self.model.renew(incarnation, self.now());
+        self.expect(alive, result.map(drop));
+        if !alive {
+            self.bury(slot);
+        }
+    }
+
+    fn expect(&self, allowed: bool, result: Result<(), QueueError>) {
+        match (allowed, result) {
+            (true, Ok(())) | (false, Err(QueueError::Lost { .. })) => {}
+            (allowed, result) => panic!("allowed by the model: {allowed}, but the queue said {result:?}"),
+        }
+    }
+
+    /// A machine that is there and has not left, and what it holds.
+    fn machine(&self, slot: usize, machine: usize) -> Option<(&Process, Option<Ownership>)> {
+        let process = self.slots.get(slot)?.as_ref()?;
+        let left = process.left.get(machine)?;
+        (!left).then_some((process, process.machines.get(machine).copied().flatten()))
+    }
+
+    fn hold(&mut self, slot: usize, machine: usize, own: Option<Ownership>) {
+        if let Some(Some(process)) = self.slots.get_mut(slot)
+            && let Some(held) = process.machines.get_mut(machine)
+        {
+            *held = own;
+        }
+    }
+
+    async fn claim(&mut self, slot: usize, machine: usize, chance: Chance) {
+        let Some((process, None)) = self.machine(slot, machine) else {
+            return;
+        };
+        let by = process.worker.intent_of(machine as u32);
+        let queue = self.queue(chance);
+        let result = claim_for_sure(queue, &by).await;
+        let now = self.now();
+        let alive = self.model.workers.contains_key(&by.incarnation);
+        match result {
+            Ok(Some(claim)) => {
+                self.model.claimed(by.incarnation, &claim, now);
+                self.hold(slot, machine, Some(claim.ownership(&by)));
+            }
+            Ok(None) => {
+                assert!(alive, "a worker without a lease was told that there is nothing to claim");
+                let missed = chance.percent == 0 && self.model.anything_due(now);
+                assert!(!missed, "something was to be claimed");
+            }
+            Err(error) => {
+                self.expect(alive, Err(error));
+                self.bury(slot);
+            }
+        }
+    }
+
+    async fn act(&mut self, slot: usize, machine: usize, deed: Deed, chance: Chance) {
+        let Some((process, Some(own))) = self.machine(slot, machine) else {
+            return;
+        };
+        let by = process.worker.intent_of(machine as u32);
+        let lost = !self.model.holds(&own);
+        self.deed(&own, &by, deed, chance).await;
+        if lost || !self.model.holds(&own) {
+            self.hold(slot, machine, None);
+        }
+    }
+
+    /// Does something to a job that may or may not be the worker's.
+    async fn deed(&mut self, own: &Ownership, by: &WriteId, deed: Deed, chance: Chance) {
+        let segments = self.segments_after(own, deed);
+        let queue = self.queue(chance);
+        let result = persist(async || perform(queue, own, by, deed, segments).await).await;
+        if let Deed::HandBack(why) = deed
+            && self.model.holds(own)
+            && self.model.refuses(own, why)
+        {
+            assert!(matches!(result, Err(QueueError::Refused { .. })), "{result:?}");
+            return;
+        }
+        self.expect(self.model.holds(own), result);
+        self.note(own, deed, segments);
+    }
+
+    fn segments_after(&self, own: &Ownership, deed: Deed) -> u32 {
+        let more = if let Deed::Checkpoint(more) = deed { more } else { 1 };
+        self.model.jobs.get(&own.job).map_or(0, |job| job.checkpoint) + more
+    }
+
+    /// Tells the model of a deed that took effect, if it could.
+    fn note(&mut self, own: &Ownership, deed: Deed, segments: u32) {
+        if !self.model.holds(own) {
+            return;
+        }
+        match deed {
+            Deed::Checkpoint(_) => drop(self.model.checkpoint(own, segments)),
+            Deed::Complete => drop(self.model.complete(own, segments)),
+            Deed::HandBack(why) => self.model.hand_back(own, why),
+        }
+    }
+
+    async fn leave(&mut self, slot: usize, machine: usize, chance: Chance) {
+        let Some((process, own)) = self.machine(slot, machine) else {
+            return;
+        };
+        let by = process.worker.intent_of(machine as u32);
+        let own = own.filter(|own| self.model.holds(own));
+        let hand_back = own.map(|own| HandBack { own, why: HandBackReason::Interrupted, error: None });
+        let request = ReleaseRequest { by, hand_back, farewell: Some(farewell()) };
+        let queue = self.queue(chance);
+        let result = persist(async || queue.release(&request).await).await;
+        let alive = self.model.workers.contains_key(&by.incarnation);
+        self.expect(alive, result);
+        if !alive {
+            return self.bury(slot);
+        }
+        if let Some(own) = own {
+            self.model.hand_back(&own, HandBackReason::Interrupted);
+        }
+        self.hold(slot, machine, None);
+        if let Some(Some(process)) = self.slots.get_mut(slot) {
+            if let Some(left) = process.left.get_mut(machine) {
+                *left = true;
+            }
+            if process.left.iter().all(|left| *left) {
+                self.model.left(by.incarnation);
+                self.bury(slot);
+            }
+        }
+    }
+
+    /// The process is gone; what it held may haunt the queue.
+    fn bury(&mut self, slot: usize) {
+        let Some(process) = self.slots.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        let worker = Arc::new(process.worker);
+        self.ghosts.extend(process.machines.into_iter().flatten().map(|own| (Arc::clone(&worker), own)));
+        let excess = self.ghosts.len().saturating_sub(6);
+        self.ghosts.drain(..excess);
+    }
+
+    async fn haunt(&mut self, ghost: usize, deed: Deed, chance: Chance) {
+        let count = self.ghosts.len().max(1);
+        let Some((worker, own)) = self.ghosts.get(ghost % count).cloned() else {
+            return;
+        };
+        self.deed(&own, &worker.intent_of(9), deed, chance).await;
+    }
+
+    /// One try of a commit, of which the process never learns what became of it.
+    async fn crash_during(&mut self, slot: usize, machine: usize, deed: Option<Deed>, fate: Fate) {
+        let Time::Memory(store) = &self.time else {
+            return self.bury(slot);
+        };
+        let store = store.clone();
+        let Some((process, own)) = self.machine(slot, machine) else {
+            return;
+        };
+        let by = process.worker.intent_of(machine as u32);
+        let mut once = Some(match fate {
+            Fate::Applied => Fault::UnknownApplied,
+            Fate::Lost => Fault::UnknownLost,
+            Fate::Later | Fate::AfterReclaim => Fault::UnknownLater { calls: 1_000_000 },
+        });
+        store.inject(Some(Box::new(move |call| match call {
+            Call::Commit { writes } if writes > 0 => once.take().unwrap_or(Fault::None),
+            _ => Fault::None,
+        })));
+        let queue = self.queue(Chance { seed: 0, percent: 0 });
+        let (unknown, effect) = match (own, deed) {
+            (None, _) => (is_unknown(&queue.claim(&by).await), None),
+            (Some(own), Some(deed)) => {
+                let segments = self.segments_after(&own, deed);
+                let result = perform(queue, &own, &by, deed, segments).await;
+                (is_unknown(&result), Some((own, deed, segments)))
+            }
+            (Some(_), None) => (false, None),
+        };
+        self.no_faults();
+        self.bury(slot);
+        if !unknown {
+            return;
+        }
+        let took_effect = match fate {
+            Fate::Applied => true,
+            Fate::Lost => false,
+            Fate::Later => arrivals_matter(&store),
+            Fate::AfterReclaim => {
+                self.advance(QueueSettings::default().lease_ms + 1);
+                self.reclaim(Chance { seed: 0, percent: 0 }).await;
+                assert!(!arrivals_matter(&store), "a commit took effect after its worker was given up");
+                false
+            }
+        };
+        match effect {
+            Some((own, deed, segments)) if took_effect => self.note(&own, deed, segments),
+            None if took_effect => self.adopt_claim(&by).await,
+            _ => {}
+        }
+    }
+
+    /// A claim took effect that nobody knows of: the record says which job it is.
+    async fn adopt_claim(&mut self, by: &WriteId) {
+        let queue = self.queue(Chance { seed: 0, percent: 0 });
+        let page = queue.list(&JobFilter::default(), None, usize::MAX).await.expect("list");
+        let is_it =
+            |owner: &roboflow::queue::Owner| owner.incarnation == by.incarnation && owner.nonce == by.nonce;
+        let job =
+            page.jobs.into_iter().find(|job| job.owner.as_ref().is_some_and(is_it)).expect("the claimed job");
+        let batch = queue.batch(job.batch).await.expect("the batch");
+        let lease =
+            roboflow::queue::Renewal { now: self.now(), lease_until: self.now(), cancelled: Vec::new() };
+        let claim = Claim { epoch: job.epoch, job, batch, lease };
+        self.model.claimed(by.incarnation, &claim, self.now());
+    }
+
+    fn advance(&mut self, ms: u64) {
+        let by = Duration::from_millis(ms);
+        match &self.time {
+            Time::Memory(store) => store.advance(by),
+            Time::Hand(clock) => clock.advance(by),
+        }
+    }
+
+    async fn reclaim(&mut self, chance: Chance) {
+        let queue = self.queue(chance);
+        persist(async || queue.reclaim(1_000).await).await.expect("reclaimed");
+        self.model.reclaim(self.now());
+    }
+
+    fn nth_job(&self, job: usize) -> Option<JobId> {
+        let count = self.model.jobs.len().max(1);
+        self.model.jobs.keys().nth(job % count).copied()
+    }
+
+    async fn cancel(&mut self, job: usize, chance: Chance) {
+        if let Some(id) = self.nth_job(job) {
+            let queue = self.queue(chance);
+            persist(async || queue.cancel(id).await).await.expect("cancelled");
+            self.model.cancel(id);
+        }
+    }
+
+    /// Not made to be repeated after an unknown outcome: a person looks first. So it meets no faults here.
+    async fn retry(&mut self, job: usize, chance: Chance) {
+        self.no_faults();
+        if let Some(id) = self.nth_job(job) {
+            let result = self.queue(chance).retry(id, "asked").await;
+            let allowed = self.model.retry(batch(0).id, id, self.now());
+            assert_eq!(result.is_ok(), allowed, "{result:?}");
+        }
+    }
+
+    async fn assemble(&mut self, chance: Chance) {
+        if self.submitted > 0 {
+            let queue = self.queue(chance);
+            persist(async || queue.submit_assembly(batch(0).id).await).await.expect("asked for the assembly");
+            self.model.assemble(batch(0).id, self.now());
+        }
+    }
+
+    /// The queue against the model, and the keyspace against the invariants, through every handle.
+    async fn check(&mut self) {
+        let now = self.now();
+        for (store, queue) in self.stores.iter().zip(&self.queues) {
+            let page = queue.list(&JobFilter::default(), None, usize::MAX).await.expect("list");
+            assert!(page.unreadable.is_empty());
+            let workers = queue.workers(None, 1_000).await.expect("workers");
+            let receipts = queue.receipts(None, 1_000).await.expect("receipts");
+            self.model.compare(&page.jobs, &workers, &receipts, now);
+            check(queue, &dump(store).await, &mut self.history);
+        }
+    }
+}
+
+/// Asks again while nothing is known or nothing happened, as a worker does.
+async fn persist<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> Result<T, QueueError> {
+    loop {
+        match ask().await {
+            Err(QueueError::Unknown { .. } | QueueError::Unavailable { .. }) => {}
+            known => return known,
+        }
+    }
+}
+
+/// Claims, and reads back what became of it where that is unknown.
+async fn claim_for_sure(queue: &Queue, by: &WriteId) -> Result<Option<Claim>, QueueError> {
+    loop {
+        match queue.claim(by).await {
+            Err(QueueError::Unavailable { .. }) => {}
+            Err(QueueError::Unknown { .. }) => return persist(async || queue.resolve_claim(by).await).await,
+            known => return known,
+        }
+    }
+}
+
+async fn perform(
+    queue: &Queue,
+    own: &Ownership,
+    by: &WriteId,
+    deed: Deed,
+    segments: u32,
+) -> Result<(), QueueError> {
+    match deed {
+        Deed::Checkpoint(_) => queue.checkpoint(own, by, segments).await,
+        Deed::Complete => queue.complete(own, by, segments, &JobResult::default()).await,
+        Deed::HandBack(why) => {
+            let hand_back = Some(HandBack { own: *own, why, error: Some("it broke".to_owned()) });
+            queue.release(&ReleaseRequest { by: *by, hand_back, farewell: None }).await
+        }
+    }
+}
+
+fn is_unknown<T>(result: &Result<T, QueueError>) -> bool {
+    matches!(result, Err(QueueError::Unknown { .. }))
+}
+
+/// Lets everything that is still on its way arrive; says whether it changed anything.
+fn arrivals_matter(store: &MemoryStore) -> bool {
+    let before = store.dump();
+    store.settle();
+    store.dump() != before
+}
+
+/// All pairs of a store.
+///
+/// # Panics
+/// When it cannot be read.
+pub async fn dump(store: &SharedStore) -> Vec<Pair> {
+    let mut txn = store.begin().await.expect("begin");
+    let mut pairs: Vec<Pair> = Vec::new();
+    let mut start = Vec::new();
+    loop {
+        let page = txn.scan(&start, &[0xff; 8], MAX_SCAN_PAIRS).await.expect("scan");
+        let Some((last, _)) = page.last() else {
+            return pairs;
+        };
+        start = [last.as_slice(), &[0]].concat();
+        pairs.extend(page);
+    }
+}
