@@ -7,6 +7,7 @@ pub mod program;
 pub mod queue_bench;
 pub mod queue_driver;
 pub mod queue_model;
+pub mod queue_step;
 pub mod recording;
 pub mod recordings;
 pub mod staged_episodes;

@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use roboflow::fsm::effect::HandBackReason;
-use roboflow_proptests::queue_driver::{Chance, Deed, Driver, Fate, MACHINES, SLOTS, Step};
+use roboflow_proptests::queue_driver::Driver;
+use roboflow_proptests::queue_step::{Chance, Deed, Fate, MACHINES, SLOTS, Step};
 use std::sync::OnceLock;
 
 /// What the generator must know so that most steps mean something: which slots have a process.

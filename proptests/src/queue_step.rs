@@ -1,0 +1,149 @@
+//! What can happen to a queue of several workers, one step at a time, and how a worker asks.
+//!
+//! A step names what happens; what a worker does about an unknown outcome is done as the machine does it: the same
+//! nonce again, a claim read back. Slots and jobs are meant modulo what there is, so that any sequence makes sense.
+
+#![expect(clippy::expect_used, reason = "a step that goes wrong fails the test at once")]
+
+use roboflow::fsm::effect::HandBackReason;
+use roboflow::queue::{Claim, HandBack, JobResult, Ownership, Queue, QueueError, ReleaseRequest, WriteId};
+use roboflow::store::{MAX_SCAN_PAIRS, MemoryStore, Pair, SharedStore};
+
+/// Worker processes at once.
+pub const SLOTS: usize = 3;
+/// Machines in each.
+pub const MACHINES: usize = 2;
+
+/// What a commit that its worker does not outlive becomes.
+#[derive(Debug, Clone, Copy)]
+pub enum Fate {
+    /// It took effect.
+    Applied,
+    /// It is lost.
+    Lost,
+    /// It takes effect right after the worker is gone.
+    Later,
+    /// It arrives only after the worker's lease has ended and its jobs were taken back.
+    AfterReclaim,
+}
+
+/// What a worker does with a job in hand.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    /// Commits so many more segments.
+    Checkpoint(u32),
+    /// Completes it.
+    Complete,
+    /// Hands it back.
+    HandBack(HandBackReason),
+}
+
+/// One step. `slot` and `machine` say who.
+#[expect(missing_docs, reason = "each variant says what its fields mean")]
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// So many recordings are submitted, the first of them for the second time.
+    Submit { count: u8 },
+    /// A new process starts, if the slot is free.
+    Register { slot: usize },
+    /// It renews its lease.
+    Renew { slot: usize },
+    /// A machine claims, if it holds nothing.
+    Claim { slot: usize, machine: usize },
+    /// A machine does something with its job.
+    Do { slot: usize, machine: usize, deed: Deed },
+    /// A machine leaves, with its job handed back.
+    Leave { slot: usize, machine: usize },
+    /// A process is killed.
+    Crash { slot: usize },
+    /// A process is killed while a commit of one machine is on its way.
+    CrashDuring { slot: usize, machine: usize, deed: Option<Deed>, fate: Fate },
+    /// A machine of a process long given up goes on as if nothing had happened.
+    Haunt { ghost: usize, deed: Deed },
+    /// Time passes.
+    Advance { ms: u64 },
+    /// Somebody reclaims.
+    Reclaim,
+    /// Somebody cancels a job.
+    Cancel { job: usize },
+    /// Somebody asks for a new attempt.
+    Retry { job: usize },
+    /// Somebody asks for the assembly.
+    Assemble,
+}
+
+/// A step with its chance: which handle it uses, and which faults it meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Chance {
+    /// Seeds the faults.
+    pub seed: u64,
+    /// Of a hundred commits, so many meet a fault. 0: none do.
+    pub percent: u32,
+}
+
+/// Asks again while nothing is known or nothing happened, as a worker does.
+pub(crate) async fn persist<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> Result<T, QueueError> {
+    loop {
+        match ask().await {
+            Err(QueueError::Unknown { .. } | QueueError::Unavailable { .. }) => {}
+            known => return known,
+        }
+    }
+}
+
+/// Claims, and reads back what became of it where that is unknown.
+pub(crate) async fn claim_for_sure(queue: &Queue, by: &WriteId) -> Result<Option<Claim>, QueueError> {
+    loop {
+        match queue.claim(by).await {
+            Err(QueueError::Unavailable { .. }) => {}
+            Err(QueueError::Unknown { .. }) => return persist(async || queue.resolve_claim(by).await).await,
+            known => return known,
+        }
+    }
+}
+
+pub(crate) async fn perform(
+    queue: &Queue,
+    own: &Ownership,
+    by: &WriteId,
+    deed: Deed,
+    segments: u32,
+) -> Result<(), QueueError> {
+    match deed {
+        Deed::Checkpoint(_) => queue.checkpoint(own, by, segments).await,
+        Deed::Complete => queue.complete(own, by, segments, &JobResult::default()).await,
+        Deed::HandBack(why) => {
+            let hand_back = Some(HandBack { own: *own, why, error: Some("it broke".to_owned()) });
+            queue.release(&ReleaseRequest { by: *by, hand_back, farewell: None }).await
+        }
+    }
+}
+
+pub(crate) fn is_unknown<T>(result: &Result<T, QueueError>) -> bool {
+    matches!(result, Err(QueueError::Unknown { .. }))
+}
+
+/// Lets everything that is still on its way arrive; says whether it changed anything.
+pub(crate) fn arrivals_matter(store: &MemoryStore) -> bool {
+    let before = store.dump();
+    store.settle();
+    store.dump() != before
+}
+
+/// All pairs of a store.
+///
+/// # Panics
+/// When it cannot be read.
+pub async fn dump(store: &SharedStore) -> Vec<Pair> {
+    let mut txn = store.begin().await.expect("begin");
+    let mut pairs: Vec<Pair> = Vec::new();
+    let mut start = Vec::new();
+    loop {
+        let page = txn.scan(&start, &[0xff; 8], MAX_SCAN_PAIRS).await.expect("scan");
+        let Some((last, _)) = page.last() else {
+            return pairs;
+        };
+        start = [last.as_slice(), &[0]].concat();
+        pairs.extend(page);
+    }
+}
