@@ -1,12 +1,15 @@
 //! What is known of a recording once it is open: its topics and where its messages lie. Summary and scan both fill it.
 
-use super::record::{ChannelRecord, SchemaRecord};
 use super::{Topic, TopicId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use mcap::Channel;
+use mcap::read::ChannelAccumulator;
+use mcap::records::Record;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Channels (and schemas) of one recording.
+/// Channels of one recording.
 pub(crate) const MAX_CHANNELS: usize = 10_000;
 
 /// A stretch of the file that holds messages.
@@ -43,72 +46,56 @@ pub(crate) struct Catalog {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Collects schemas and channels as they are met.
+/// Collects schemas and channels as they are met: one met again must be the same, and a channel's schema known.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
-    schemas: HashMap<u16, SchemaRecord>,
-    channels: BTreeMap<u16, ChannelRecord>,
+    met: ChannelAccumulator<'static>,
+    ids: BTreeSet<u16>,
 }
 
 impl Channels {
-    /// Adds a schema; one met again must be the same.
-    pub(crate) fn add_schema(&mut self, schema: SchemaRecord) -> Result<(), String> {
-        if self.schemas.len() >= MAX_CHANNELS {
-            return Err(format!("more than {MAX_CHANNELS} schemas"));
-        }
-        match self.schemas.get(&schema.id) {
-            Some(known) if *known != schema => {
-                Err(format!("schema {} is given twice, differently", schema.id))
+    /// Takes schemas and channels; other records are of no interest.
+    pub(crate) fn add(&mut self, record: Record<'_>) -> Result<(), String> {
+        match record {
+            // No channel can name it.
+            Record::Schema { header, .. } if header.id == 0 => Ok(()),
+            Record::Schema { header, data } => {
+                self.met.add_schema_from_slice(header, &data).map_err(|e| e.to_string())
             }
-            Some(_) => Ok(()),
-            None => {
-                self.schemas.insert(schema.id, schema);
-                Ok(())
+            Record::Channel(mut channel) => {
+                // Of no use here, and no reason to refuse a channel that is met again.
+                channel.metadata.clear();
+                self.ids.insert(channel.id);
+                if self.ids.len() > MAX_CHANNELS {
+                    return Err(format!("more than {MAX_CHANNELS} channels"));
+                }
+                self.met.add_channel(channel).map_err(|e| e.to_string())
             }
-        }
-    }
-
-    /// Adds a channel; one met again must be the same.
-    pub(crate) fn add_channel(&mut self, channel: ChannelRecord) -> Result<(), String> {
-        if self.channels.len() >= MAX_CHANNELS {
-            return Err(format!("more than {MAX_CHANNELS} channels"));
-        }
-        if channel.schema_id != 0 && !self.schemas.contains_key(&channel.schema_id) {
-            return Err(format!("topic {} names the unknown schema {}", channel.topic, channel.schema_id));
-        }
-        match self.channels.get(&channel.id) {
-            Some(known) if *known != channel => {
-                Err(format!("channel {} is given twice, differently", channel.id))
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.channels.insert(channel.id, channel);
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
     pub(crate) fn knows(&self, channel: u16) -> bool {
-        self.channels.contains_key(&channel)
+        self.ids.contains(&channel)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.channels.len()
+        self.ids.len()
     }
 
     /// Merges the channels of each topic, in the order of topic names.
     pub(crate) fn into_catalog(self, counts: &BTreeMap<u16, u64>) -> Catalog {
         let mut catalog = Catalog::default();
-        let mut names: BTreeMap<&str, Vec<&ChannelRecord>> = BTreeMap::new();
-        for channel in self.channels.values() {
-            names.entry(&channel.topic).or_default().push(channel);
+        let mut names: BTreeMap<&str, Vec<&Channel<'_>>> = BTreeMap::new();
+        let channels: Vec<Arc<Channel<'_>>> = self.ids.iter().filter_map(|id| self.met.get(*id)).collect();
+        for channel in &channels {
+            names.entry(channel.topic.as_str()).or_default().push(channel);
         }
         for (name, channels) in names {
             let Some(first) = channels.first() else { continue };
-            let schema = |c: &ChannelRecord| self.schemas.get(&c.schema_id);
-            let same = |c: &&ChannelRecord| {
+            let same = |c: &&Channel<'_>| {
                 c.message_encoding == first.message_encoding
-                    && match (schema(c), schema(first)) {
+                    && match (&c.schema, &first.schema) {
                         (Some(a), Some(b)) => {
                             (&a.name, &a.encoding, &a.data) == (&b.name, &b.encoding, &b.data)
                         }
@@ -116,8 +103,8 @@ impl Channels {
                     }
             };
             let conflict = channels.iter().find(|c| !same(c)).map(|other| {
-                let describe = |c: &ChannelRecord| {
-                    let name = schema(c).map_or("no type", |s| s.name.as_str());
+                let describe = |c: &Channel<'_>| {
+                    let name = c.schema.as_ref().map_or("no type", |s| s.name.as_str());
                     format!("{name} ({}, channel {})", c.message_encoding, c.id)
                 };
                 format!(
@@ -130,12 +117,12 @@ impl Channels {
             for channel in &channels {
                 catalog.by_channel.insert(channel.id, id);
             }
-            let of_schema = schema(first);
+            let of_schema = first.schema.as_ref();
             catalog.topics.push(Topic {
                 name: name.to_owned(),
                 schema_name: of_schema.map(|s| s.name.clone()).unwrap_or_default(),
                 schema_encoding: of_schema.map(|s| s.encoding.clone()).unwrap_or_default(),
-                schema_data: of_schema.map_or_else(Bytes::new, |s| s.data.clone()),
+                schema_data: of_schema.map_or_else(Bytes::new, |s| Bytes::copy_from_slice(&s.data)),
                 message_encoding: first.message_encoding.clone(),
                 message_count: Some(channels.iter().filter_map(|c| counts.get(&c.id)).sum()),
             });

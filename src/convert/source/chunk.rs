@@ -4,7 +4,7 @@ use super::SourceError;
 use super::catalog::Stretch;
 use super::record::{self, Framed, MessageRecord, PREFIX_BYTES};
 use bytes::Bytes;
-use mcap::records::op;
+use mcap::records::{Record, op};
 use std::io::Read;
 
 /// A chunk may be this large, compressed or not.
@@ -47,24 +47,21 @@ impl Chunk {
         let framed = record::at(&bytes, 0)
             .filter(|f| f.opcode == op::CHUNK && f.body.len() + PREFIX_BYTES == bytes.len())
             .ok_or_else(|| damaged("no chunk stands where one should"))?;
-        let header =
-            record::chunk(framed.body).ok_or_else(|| damaged("its chunk header does not fit its record"))?;
+        let Some(Record::Chunk { header, data: packed }) = record::parse(framed) else {
+            return Err(damaged("its chunk header does not fit its record"));
+        };
         if header.uncompressed_size > MAX_CHUNK_BYTES {
             return Err(too_large(file, at, header.uncompressed_size));
         }
         let size = usize::try_from(header.uncompressed_size)
             .map_err(|_| damaged("its size does not fit in memory"))?;
-        let packed = framed.body.get(header.records.clone()).unwrap_or_default();
-        let body = match header.compression {
+        let body = match header.compression.as_str() {
             "" if packed.len() != size => {
                 return Err(damaged("an uncompressed chunk whose two sizes differ"));
             }
-            "" => {
-                let range = header.records.start + PREFIX_BYTES..header.records.end + PREFIX_BYTES;
-                Body::Plain(bytes.slice(range))
-            }
+            "" => Body::Plain(bytes.slice_ref(&packed)),
             name @ ("zstd" | "lz4") => Body::Decompressed(
-                decompress(name, packed, size, spare)
+                decompress(name, &packed, size, spare)
                     .map_err(|e| damaged(&format!("its {name} data: {e}")))?,
             ),
             other => {
@@ -76,7 +73,7 @@ impl Chunk {
             }
         };
         let chunk = Self { body, at };
-        if header.crc != 0 && header.crc != crc32fast::hash(chunk.bytes()) {
+        if header.uncompressed_crc != 0 && header.uncompressed_crc != crc32fast::hash(chunk.bytes()) {
             return Err(damaged("its checksum does not fit its data"));
         }
         Ok(chunk)

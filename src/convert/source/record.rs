@@ -1,10 +1,13 @@
-//! MCAP records out of bytes: framing and the fields that conversion needs. No IO, and no allocation beyond the bytes
-//! at hand (the `mcap` crate's own record parser reserves what a hostile length asks for).
+//! MCAP records out of bytes: framing, and the `mcap` crate's parser behind a check of lengths. No IO, and no allocation
+//! beyond the bytes at hand.
+//!
+//! Messages and their index entries, of which a recording has millions, are read in place: measured, the crate's parser
+//! takes over ten times as long for each, and reserves an array for each index.
 //!
 //! Format rules: <https://mcap.dev/spec>.
 
-use bytes::Bytes;
-use std::collections::BTreeMap;
+use mcap::records::{Record, op};
+use std::borrow::Cow;
 
 /// Opcode and length in front of each record.
 pub(crate) const PREFIX_BYTES: usize = 9;
@@ -38,10 +41,6 @@ impl<'a> Fields<'a> {
     fn prefixed(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.take(usize::try_from(len).ok()?)
-    }
-
-    fn string(&mut self) -> Option<String> {
-        std::str::from_utf8(self.prefixed()?).ok().map(str::to_owned)
     }
 }
 
@@ -91,41 +90,48 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SchemaRecord {
-    pub(crate) id: u16,
-    pub(crate) name: String,
-    pub(crate) encoding: String,
-    pub(crate) data: Bytes,
+/// A record by the `mcap` crate's parser: of the kinds that come once a file or once a chunk, and [`Record::Unknown`]
+/// for all others. None when it is damaged.
+pub(crate) fn parse(framed: Framed<'_>) -> Option<Record<'_>> {
+    let Framed { opcode, body, .. } = framed;
+    match opcode {
+        op::SCHEMA | op::CHANNEL | op::CHUNK | op::CHUNK_INDEX => strings_fit(opcode, body)?,
+        op::STATISTICS | op::FOOTER => {}
+        _ => return Some(Record::Unknown { opcode, data: Cow::Borrowed(body) }),
+    }
+    mcap::parse_record(opcode, body).ok()
 }
 
-pub(crate) fn schema(body: &[u8]) -> Option<SchemaRecord> {
+/// Whether each string lies within its record: the crate reserves whatever a string's length says before it looks for
+/// its bytes, which under a memory limit ends the process. Arrays end on whole entries, or the crate reads past them.
+fn strings_fit(opcode: u8, body: &[u8]) -> Option<()> {
     let mut f = Fields(body);
-    Some(SchemaRecord {
-        id: f.u16()?,
-        name: f.string()?,
-        encoding: f.string()?,
-        data: Bytes::copy_from_slice(f.prefixed()?),
-    })
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChannelRecord {
-    pub(crate) id: u16,
-    pub(crate) schema_id: u16,
-    pub(crate) topic: String,
-    pub(crate) message_encoding: String,
-}
-
-/// Its metadata is of no use here and is not read.
-pub(crate) fn channel(body: &[u8]) -> Option<ChannelRecord> {
-    let mut f = Fields(body);
-    Some(ChannelRecord {
-        id: f.u16()?,
-        schema_id: f.u16()?,
-        topic: f.string()?,
-        message_encoding: f.string()?,
-    })
+    match opcode {
+        op::SCHEMA => {
+            f.take(2)?;
+            f.prefixed()?;
+        }
+        op::CHANNEL => {
+            f.take(4)?;
+            f.prefixed()?;
+            f.prefixed()?;
+            let mut metadata = Fields(f.prefixed()?);
+            while !metadata.0.is_empty() {
+                metadata.prefixed()?;
+                metadata.prefixed()?;
+            }
+            return Some(());
+        }
+        op::CHUNK => {
+            f.take(28)?;
+        }
+        _ => {
+            f.take(32)?;
+            f.prefixed().filter(|offsets| offsets.len().is_multiple_of(10))?;
+            f.take(8)?;
+        }
+    }
+    f.prefixed().map(drop)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,28 +147,6 @@ pub(crate) fn message(body: &[u8]) -> Option<MessageRecord<'_>> {
     let channel = f.u16()?;
     let _sequence = f.u32()?;
     Some(MessageRecord { channel, log_ns: f.u64()?, publish_ns: f.u64()?, data: f.0 })
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChunkRecord<'a> {
-    pub(crate) uncompressed_size: u64,
-    /// 0: not given.
-    pub(crate) crc: u32,
-    pub(crate) compression: &'a str,
-    /// Where the compressed bytes lie in the body.
-    pub(crate) records: std::ops::Range<usize>,
-}
-
-pub(crate) fn chunk(body: &[u8]) -> Option<ChunkRecord<'_>> {
-    let mut f = Fields(body);
-    let _times = f.take(16)?;
-    let uncompressed_size = f.u64()?;
-    let crc = f.u32()?;
-    let compression = std::str::from_utf8(f.prefixed()?).ok()?;
-    let len = usize::try_from(f.u64()?).ok()?;
-    let start = body.len() - f.0.len();
-    f.take(len)?;
-    Some(ChunkRecord { uncompressed_size, crc, compression, records: start..start + len })
 }
 
 /// Log time and offset of each message of a channel in a chunk.
@@ -182,63 +166,5 @@ pub(crate) fn message_index(body: &[u8]) -> Option<(u16, impl Iterator<Item = (u
     ))
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChunkIndexRecord {
-    pub(crate) start: u64,
-    pub(crate) length: u64,
-    pub(crate) channels: Vec<u16>,
-    pub(crate) index_length: u64,
-}
-
-pub(crate) fn chunk_index(body: &[u8]) -> Option<ChunkIndexRecord> {
-    let mut f = Fields(body);
-    let _times = f.take(16)?;
-    let (start, length) = (f.u64()?, f.u64()?);
-    let offsets = f.prefixed()?;
-    if !offsets.len().is_multiple_of(10) {
-        return None;
-    }
-    let channels = offsets.chunks_exact(10).filter_map(|entry| Fields(entry).u16()).collect();
-    Some(ChunkIndexRecord { start, length, channels, index_length: f.u64()? })
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StatisticsRecord {
-    pub(crate) messages: u64,
-    pub(crate) channels: u32,
-    pub(crate) chunks: u32,
-    pub(crate) by_channel: BTreeMap<u16, u64>,
-}
-
-pub(crate) fn statistics(body: &[u8]) -> Option<StatisticsRecord> {
-    let mut f = Fields(body);
-    let messages = f.u64()?;
-    let _schemas = f.u16()?;
-    let channels = f.u32()?;
-    let _attachments_and_metadata = f.take(8)?;
-    let chunks = f.u32()?;
-    let _times = f.take(16)?;
-    let counts = f.prefixed()?;
-    let by_channel = counts
-        .chunks_exact(10)
-        .filter_map(|entry| {
-            let mut f = Fields(entry);
-            Some((f.u16()?, f.u64()?))
-        })
-        .collect();
-    Some(StatisticsRecord { messages, channels, chunks, by_channel })
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FooterRecord {
-    pub(crate) summary_start: u64,
-    /// 0: not given.
-    pub(crate) summary_crc: u32,
-}
-
-pub(crate) fn footer(body: &[u8]) -> Option<FooterRecord> {
-    let mut f = Fields(body);
-    let summary_start = f.u64()?;
-    let _offsets_start = f.u64()?;
-    Some(FooterRecord { summary_start, summary_crc: f.u32()? })
-}
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ struct Scan<'f> {
 }
 
 /// Finds all topics and stretches. Of a file that is cut, whole records count.
+///
+/// Not by `mcap::sans_io::LinearReader`: it copies each record, and must read attachments whole where this skips them.
 pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError> {
     let mut scan = Scan {
         file,
@@ -150,16 +152,10 @@ impl Scan<'_> {
     }
 
     fn declaration(&mut self, at: u64, framed: Framed<'_>) -> Result<(), SourceError> {
-        let added = match framed.opcode {
-            op::SCHEMA => record::schema(framed.body).map(|s| self.channels.add_schema(s)),
-            op::CHANNEL => record::channel(framed.body).map(|c| self.channels.add_channel(c)),
-            _ => return Ok(()),
+        let Some(record) = record::parse(framed) else {
+            return Err(self.damaged(at, "a schema or channel whose fields do not fit its record"));
         };
-        match added {
-            Some(Ok(())) => Ok(()),
-            Some(Err(reason)) => Err(self.damaged(at, &reason)),
-            None => Err(self.damaged(at, "a schema or channel whose fields do not fit its record")),
-        }
+        self.channels.add(record).map_err(|reason| self.damaged(at, &reason))
     }
 
     fn push(&mut self, stretch: Stretch) -> Result<(), SourceError> {

@@ -5,9 +5,9 @@ use super::SourceError;
 use super::catalog::{Catalog, Channels, Stretch};
 use super::chunk::MAX_CHUNK_BYTES;
 use super::file::File;
-use super::record::{self, ChunkIndexRecord, PREFIX_BYTES, StatisticsRecord};
+use super::record::{self, PREFIX_BYTES};
 use mcap::MAGIC;
-use mcap::records::op;
+use mcap::records::{ChunkIndex, Record, Statistics};
 
 /// A summary may be this large.
 const MAX_SUMMARY_BYTES: u64 = 256 << 20;
@@ -18,6 +18,8 @@ const FOOTER_BODY_BYTES: u64 = 20;
 const FOOTER_BYTES: u64 = PREFIX_BYTES as u64 + FOOTER_BODY_BYTES;
 
 /// What the summary tells, or why it cannot be used.
+///
+/// Not by `mcap::sans_io::SummaryReader`: it checks no checksum, and parses strings of any claimed length.
 pub(crate) fn read(file: &File) -> Result<Result<Catalog, String>, SourceError> {
     let end_bytes = FOOTER_BYTES + MAGIC.len() as u64;
     if file.size() < end_bytes + MAGIC.len() as u64 {
@@ -32,9 +34,8 @@ pub(crate) fn read(file: &File) -> Result<Result<Catalog, String>, SourceError> 
         .ok()
         .and_then(|len| records.len().checked_sub(len))
         .and_then(|from| record::at(records, from))
-        .filter(|f| f.opcode == op::FOOTER)
-        .and_then(|f| record::footer(f.body));
-    let Some(footer) = footer else {
+        .and_then(record::parse);
+    let Some(Record::Footer(footer)) = footer else {
         return Ok(Err("its footer is damaged".to_owned()));
     };
     let footer_start = file.size() - end_bytes;
@@ -62,72 +63,66 @@ pub(crate) fn read(file: &File) -> Result<Result<Catalog, String>, SourceError> 
 
 fn parse(summary: &[u8], data_end: u64) -> Result<Catalog, String> {
     let mut channels = Channels::default();
-    let mut chunks: Vec<ChunkIndexRecord> = Vec::new();
+    let mut stretches: Vec<Stretch> = Vec::new();
     let mut statistics = None;
     for framed in record::Records::of(summary) {
         let framed = framed.map_err(|_| "a record of its summary does not fit".to_owned())?;
-        let damaged = || "a record of its summary is damaged".to_owned();
-        match framed.opcode {
-            op::SCHEMA => channels.add_schema(record::schema(framed.body).ok_or_else(damaged)?)?,
-            op::CHANNEL => channels.add_channel(record::channel(framed.body).ok_or_else(damaged)?)?,
-            op::CHUNK_INDEX => chunks.push(record::chunk_index(framed.body).ok_or_else(damaged)?),
-            op::STATISTICS => statistics = Some(record::statistics(framed.body).ok_or_else(damaged)?),
-            _ => {}
+        match record::parse(framed).ok_or_else(|| "a record of its summary is damaged".to_owned())? {
+            Record::ChunkIndex(index) => stretches.push(
+                stretch(index)
+                    .ok_or_else(|| "its summary has a chunk of a size that cannot be".to_owned())?,
+            ),
+            Record::Statistics(counted) => statistics = Some(counted),
+            record => channels.add(record)?,
         }
     }
     let statistics = statistics.ok_or_else(|| "its summary has no statistics".to_owned())?;
-    enough(&statistics, &channels, &chunks)?;
-    chunks.sort_by_key(|c| c.start);
-    let mut stretches: Vec<Stretch> = Vec::with_capacity(chunks.len());
+    enough(&statistics, &channels, stretches.len())?;
+    stretches.sort_by_key(|s| s.range.start);
     let mut free_from = MAGIC.len() as u64;
-    for chunk in chunks {
-        let stretch = stretch(chunk).filter(|s| s.range.start >= free_from);
-        let stretch = stretch.ok_or_else(|| "its summary has chunks that lie over each other".to_owned())?;
+    for stretch in &stretches {
+        if stretch.range.start < free_from {
+            return Err("its summary has chunks that lie over each other".to_owned());
+        }
         free_from = stretch.index.as_ref().map_or(stretch.range.end, |index| index.end);
         if free_from > data_end {
             return Err("its summary has chunks beyond the file's data".to_owned());
         }
-        stretches.push(stretch);
     }
-    let mut catalog = channels.into_catalog(&statistics.by_channel);
+    let mut catalog = channels.into_catalog(&statistics.channel_message_counts);
     catalog.indexed = stretches.iter().all(|s| s.index.is_some());
     catalog.stretches = stretches;
     Ok(catalog)
 }
 
 /// Whether the summary tells all that a scan would.
-fn enough(
-    statistics: &StatisticsRecord,
-    channels: &Channels,
-    chunks: &[ChunkIndexRecord],
-) -> Result<(), String> {
-    if u32::try_from(chunks.len()) != Ok(statistics.chunks) {
+fn enough(statistics: &Statistics, channels: &Channels, chunks: usize) -> Result<(), String> {
+    if u32::try_from(chunks) != Ok(statistics.chunk_count) {
         return Err("its summary does not list all chunks".to_owned());
     }
-    if u32::try_from(channels.len()) != Ok(statistics.channels) {
+    if u32::try_from(channels.len()) != Ok(statistics.channel_count) {
         return Err("its summary does not list all channels".to_owned());
     }
-    let counted = statistics.by_channel.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
-    if counted != statistics.messages {
+    let counted = statistics.channel_message_counts.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
+    if counted != statistics.message_count {
         return Err("its summary does not count the messages of each channel".to_owned());
     }
-    if statistics.messages > 0 && chunks.is_empty() {
+    if statistics.message_count > 0 && chunks == 0 {
         return Err("its messages are not in chunks".to_owned());
     }
     Ok(())
 }
 
-fn stretch(chunk: ChunkIndexRecord) -> Option<Stretch> {
-    let end = chunk.start.checked_add(chunk.length)?;
-    let index_end = end.checked_add(chunk.index_length)?;
-    if chunk.length < PREFIX_BYTES as u64 || chunk.index_length > MAX_CHUNK_BYTES {
+fn stretch(chunk: ChunkIndex) -> Option<Stretch> {
+    let end = chunk.chunk_start_offset.checked_add(chunk.chunk_length)?;
+    let index_end = end.checked_add(chunk.message_index_length)?;
+    if chunk.chunk_length < PREFIX_BYTES as u64 || chunk.message_index_length > MAX_CHUNK_BYTES {
         return None;
     }
-    let mut channels = chunk.channels;
-    channels.sort_unstable();
-    let indexed = chunk.index_length > 0 && !channels.is_empty();
+    let channels: Vec<u16> = chunk.message_index_offsets.into_keys().collect();
+    let indexed = chunk.message_index_length > 0 && !channels.is_empty();
     Some(Stretch {
-        range: chunk.start..end,
+        range: chunk.chunk_start_offset..end,
         is_chunk: true,
         index: indexed.then_some(end..index_end),
         channels: indexed.then_some(channels),

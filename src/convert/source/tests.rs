@@ -4,7 +4,7 @@ use super::*;
 use crate::convert::testing::cases;
 use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
-use mcap::records::MessageHeader;
+use mcap::records::{MessageHeader, op};
 use mcap::{Compression, WriteOptions, Writer};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -84,8 +84,7 @@ fn a_record_length_that_lies_ends_the_file_there() {
 #[test]
 fn a_chunk_that_claims_too_much_is_refused_by_its_size() {
     let file = small(WriteOptions::new().compression(Some(Compression::Zstd)).emit_summary_records(false));
-    let chunk =
-        (0..file.len()).find(|at| file[*at] == 6 && record::chunk(&file[at + 9..]).is_some()).unwrap();
+    let chunk = record::Records::of(&file[8..]).flatten().find(|r| r.opcode == op::CHUNK).unwrap().offset + 8;
     let mut lying = file.clone();
     lying[chunk + 25..chunk + 33].copy_from_slice(&(1_u64 << 40).to_le_bytes());
     let error = open(&lying).unwrap_err().to_string();
@@ -113,14 +112,8 @@ fn a_checksum_that_does_not_fit_is_refused() {
 #[test]
 fn an_index_that_lists_less_than_the_summary_counts_is_refused() {
     let file = small(WriteOptions::new().compression(None).calculate_summary_section_crc(false));
-    let statistics = (0..file.len() - 9)
-        .rev()
-        .find(|at| {
-            file[*at] == 0x0b
-                && record::at(&file, *at)
-                    .is_some_and(|r| record::statistics(r.body).is_some_and(|s| s.messages == 24))
-        })
-        .unwrap();
+    let statistics =
+        record::Records::of(&file[8..]).flatten().find(|r| r.opcode == op::STATISTICS).unwrap().offset + 8;
     let mut wrong = file.clone();
     wrong[statistics + 9] = 25;
     // The count of the first channel, behind messages, schemas, channels, attachments, metadata, chunks, times, length and id.
