@@ -176,6 +176,9 @@ pub fn f6(before: &Machine, event: &Event, after: &Machine, effects: &[Effect]) 
                 // After the exit nothing is heard any more.
                 let open = now == was && (!free || before.exit().is_some());
                 hold("F6", "an awaited answer was not asked for", now.is_none() || open)?;
+                // Only its answer ends a request; but a farewell may be given up (F5 says when).
+                let given_up = family == Family::Release && after.exit() == Some(Exit::Clean);
+                hold("F6", "a request in flight was forgotten", now.is_some() || free || given_up)?;
             }
         }
     }
@@ -216,7 +219,11 @@ pub fn f7(before: &Machine, event: &Event, after: &Machine, effects: &[Effect]) 
 ///
 /// # Errors
 /// The violation.
-pub fn f8(_: &Machine, event: &Event, after: &Machine, effects: &[Effect]) -> Result<(), Violation> {
+pub fn f8(before: &Machine, event: &Event, after: &Machine, effects: &[Effect]) -> Result<(), Violation> {
+    if let (Input::LeaseLost { generation }, None) = (&event.input, before.exit()) {
+        let kept = after.held().is_some_and(|held| held.generation <= *generation);
+        hold("F8", "a job outlived its lease", !kept || after.exit().is_some())?;
+    }
     for effect in effects {
         let of = match effect {
             Effect::Convert { job, epoch, .. }
