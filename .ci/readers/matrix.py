@@ -74,7 +74,7 @@ CASES = [
     Case("publish-time", "--jitter --out-of-order --format ros1", {"time": "publish"}),
     Case("hold", "--gaps --jitter", {"tolerance_ms": 40, "on_missing": "hold"}),
     Case("hold-nearest", "--gaps --jitter", {"tolerance_ms": 15, "on_missing": "hold", "align": "nearest"}),
-    Case("fail", "--gaps --jitter", {"tolerance_ms": 40, "on_missing": "fail"}, exit_code=1),
+    Case("fail", "--gaps --jitter", {"tolerance_ms": 40, "on_missing": "fail"}, exit_code=65),
     Case("shift", "--jitter --gaps --shuffle-joints", {"shift": 1, "tolerance_ms": 60}),
     Case("shift-held", "--jitter --gaps", {"shift": 3, "tolerance_ms": 60, "on_missing": "hold"}),
     Case("shift-more", "--exact --episodes 2", {"shift": 7, "fps": 15}),

@@ -78,7 +78,7 @@ pub enum Rule {
     StatsReadable,
     /// Each feature but texts has all ten statistics.
     StatsKeys,
-    /// A statistic has one value an element, or [channels][1][1].
+    /// A statistic has one value an element, or `[channels][1][1]`.
     StatsShape,
     /// Statistics are finite and in order: min, quantiles, max; std not below 0; counts that can be.
     StatsValues,

@@ -2,14 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail the test at once")]
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Float32Type, Int64Type, Schema};
+mod edit;
+
+use arrow::array::{ArrayRef, AsArray, Float32Array, StringArray};
+use arrow::datatypes::{DataType, Field, Float32Type};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use edit::{delete, edit_json, edit_parquet, edit_text};
 use parquet::basic::Compression;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
 use roboflow::lerobot::validate::{Report, Rule, validate};
 use roboflow::storage::fs::FsStorage;
@@ -85,85 +84,6 @@ fn what_lerobot_and_this_program_write_is_valid() {
     }
 }
 
-// What is changed in a dataset.
-
-fn edit_json(storage: &MemoryStorage, key: &str, edit: impl FnOnce(&mut Value)) {
-    let mut value: Value = serde_json::from_slice(&storage.read(key, 1 << 20).unwrap()).unwrap();
-    edit(&mut value);
-    storage.put(key, &serde_json::to_vec(&value).unwrap()).unwrap();
-}
-
-/// info.json keeps the order of its features: edited as text.
-fn edit_text(storage: &MemoryStorage, key: &str, from: &str, to: &str) {
-    let text = String::from_utf8(storage.read(key, 1 << 20).unwrap().to_vec()).unwrap();
-    assert!(text.contains(from), "{key} holds {from}: {text}");
-    storage.put(key, text.replacen(from, to, 1).as_bytes()).unwrap();
-}
-
-/// A Parquet file taken apart.
-struct Table {
-    rows: RecordBatch,
-    notes: Vec<KeyValue>,
-    groups: Vec<usize>,
-    compression: Compression,
-}
-
-impl Table {
-    fn set(&mut self, name: &str, column: ArrayRef) {
-        let at = self.rows.schema().index_of(name).unwrap();
-        let mut fields: Vec<Field> =
-            self.rows.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-        fields[at] = Field::new(name, column.data_type().clone(), true);
-        let mut columns = self.rows.columns().to_vec();
-        columns[at] = column;
-        self.rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-    }
-
-    fn integers(&mut self, name: &str, edit: impl FnOnce(&mut Vec<i64>)) {
-        let mut values =
-            self.rows.column_by_name(name).unwrap().as_primitive::<Int64Type>().values().to_vec();
-        edit(&mut values);
-        self.set(name, Arc::new(Int64Array::from(values)));
-    }
-
-    fn project(&mut self, keep: impl Fn(&str) -> bool) {
-        let schema = self.rows.schema();
-        let kept: Vec<usize> =
-            (0..schema.fields().len()).filter(|at| keep(schema.field(*at).name())).collect();
-        self.rows = self.rows.project(&kept).unwrap();
-    }
-}
-
-fn edit_parquet(storage: &MemoryStorage, key: &str, edit: impl FnOnce(&mut Table)) {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(storage.read(key, 1 << 24).unwrap()).unwrap();
-    let notes = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let notes = notes.into_iter().filter(|note| note.key != "ARROW:schema").collect();
-    let groups = reader.metadata().row_groups().iter().map(|group| group.num_rows() as usize).collect();
-    let schema = Arc::new(
-        reader.schema().as_ref().clone().with_metadata(std::collections::HashMap::<String, String>::new()),
-    );
-    let batches: Vec<_> =
-        reader.build().unwrap().map(|batch| batch.unwrap().with_schema(schema.clone()).unwrap()).collect();
-    let rows = arrow::compute::concat_batches(&schema, &batches).unwrap();
-    let mut table = Table { rows, notes, groups, compression: Compression::SNAPPY };
-    edit(&mut table);
-    let properties = WriterProperties::builder()
-        .set_compression(table.compression)
-        .set_key_value_metadata(Some(table.notes))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, table.rows.schema(), Some(properties)).unwrap();
-    let mut from = 0;
-    for rows in table.groups {
-        let rows = rows.min(table.rows.num_rows() - from);
-        writer.write(&table.rows.slice(from, rows)).unwrap();
-        writer.flush().unwrap();
-        from += rows;
-    }
-    writer.close().unwrap();
-    storage.put(key, &bytes).unwrap();
-}
-
 /// The fixture's data file with the same rows is still valid: the tool itself breaks nothing.
 #[test]
 fn taking_a_file_apart_and_together_breaks_nothing() {
@@ -177,10 +97,6 @@ fn taking_a_file_apart_and_together_breaks_nothing() {
 
 /// Which rule, in which file, with which words; and what breaks it.
 type Mutation = (Rule, &'static str, &'static str, fn(&MemoryStorage));
-
-fn delete(storage: &MemoryStorage, key: &str) {
-    storage.delete(key).unwrap();
-}
 
 const INFO_MUTATIONS: &[Mutation] = &[
     (Rule::InfoReadable, INFO, "missing", |s| delete(s, INFO)),
