@@ -8,6 +8,7 @@ pub mod duration;
 pub mod exit;
 pub mod output;
 
+mod diagram;
 mod inspect;
 mod jobs;
 mod run;
@@ -26,15 +27,23 @@ const ABOUT: &str = "Converts robot recordings (MCAP) into LeRobot v3.0 datasets
 
 const AFTER_HELP: &str = "\
 Examples:
-  roboflow run demo.mcap --out pick-cube          convert one recording
+  roboflow run demo.mcap --out pick-cube
   roboflow run recordings/ --out set --mapping robot.toml
   roboflow inspect demo.mcap --suggest > robot.toml
   roboflow validate set
 
-Results go to stdout, logs and progress to stderr. Exit codes: 0 done (or stopped with nothing left behind),
-2 usage, 65 bad data, 66 no such input, 70 a fault in this program, 73 an output that cannot be written,
-74 a store that does not answer, 75 something was left to its lease, 78 settings that cannot be right.
-'roboflow COMMAND --help' shows a command's options.";
+Exit codes:
+   0  done, or stopped with nothing left behind
+   2  wrong usage
+  65  bad data: a recording, a dataset
+  66  no such input
+  70  a fault in this program
+  73  an output that cannot be written, or is not ours
+  74  a store or storage that does not answer
+  75  a job was left to its lease: another worker takes it up
+  78  settings that cannot be right
+
+Results go to stdout, logs and progress to stderr. 'roboflow COMMAND --help' tells of a command.";
 
 /// What was typed.
 #[derive(Debug, Parser)]
@@ -59,6 +68,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Look at the jobs of a queue, retry or cancel them
     Jobs(jobs::JobsArgs),
+    /// Draw the worker's state machine
+    Diagram(diagram::DiagramArgs),
 }
 
 /// Parses the command line, carries it out, and gives the exit code. `handlers` is what installing ctrlc's gave.
@@ -91,6 +102,7 @@ fn dispatch(cli: Cli, signals: &Stream) -> Outcome {
         Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
         Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),
         Command::Jobs(args) => cli.log.start_plain().and_then(|()| jobs::run(&args)),
+        Command::Diagram(args) => diagram::run(&args),
     }
 }
 

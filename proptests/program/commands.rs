@@ -158,3 +158,18 @@ fn jobs_are_listed_shown_counted_cancelled_and_retried() {
     lab.run(&format!("jobs retry {id} --out set")).expect_code(65);
     lab.run("jobs get ffffffffffffffffffffffffffffffffff --out set").expect_code(66);
 }
+
+#[test]
+fn diagrams_come_in_every_format() {
+    let lab = Lab::new();
+    for (format, says) in [
+        ("mermaid", "stateDiagram"),
+        ("plantuml", "@startuml"),
+        ("dot", "digraph"),
+        ("scxml", "<scxml"),
+        ("xstate", "\"states\""),
+    ] {
+        let drawn = lab.run(&format!("diagram --format {format}"));
+        assert!(drawn.expect_code(0).stdout.contains(says), "{format}: {}", drawn.stdout);
+    }
+}

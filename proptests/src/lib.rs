@@ -13,3 +13,4 @@ pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;
 pub mod store_contract;
+pub mod worker_lab;

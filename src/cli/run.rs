@@ -14,12 +14,12 @@ Examples:
   roboflow run recordings/ 'more/**/*.mcap' --out set --mapping robot.toml --workers 4
   roboflow run --resume --out set
 
-A recording becomes an episode; episodes are ordered by the recordings' names. Without --mapping one is inferred from the
-first recording, printed to stderr, and saved with the dataset.
+A recording becomes an episode; episodes are ordered by the recordings' names. \
+Without --mapping one is inferred from the first recording, printed to stderr, and saved with the dataset.
 
-Stopping: ^C or SIGTERM hands the job in hand back after its segment and exits with code 0; the same command goes on
-where it stopped, and the dataset's bytes are the same as without the stop. A second ^C cancels the segment, a third
-exits at once with code 75. SIGUSR1 finishes the jobs in hand first.";
+^C or SIGTERM hands the jobs in hand back, each after its segment, and exits with code 0; the same command goes on where \
+it stopped, and the dataset's bytes are as if it never had. A second ^C cancels the segments; a third exits at once, with \
+code 75. SIGUSR1 finishes the jobs in hand first.";
 
 /// What was typed.
 #[derive(Debug, Args)]

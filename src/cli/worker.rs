@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
-Several workers share one queue, in one process (--workers) or in many. A worker that is asked to stop hands its job back
-with its last checkpoint, ready at once for another; one that is killed is found by the others when its lease expires.
-
 Examples:
   roboflow worker --store sqlite:set/.roboflow/queue.db
-  roboflow worker --store sqlite:/var/lib/roboflow/queue.db --workers 4 --log-format json";
+  roboflow worker --store sqlite:/var/lib/roboflow/queue.db --workers 4 --log-format json
+
+Any number of workers share a queue, in one process or in many of one host. One that is asked to stop hands its jobs back \
+with their last checkpoint, ready at once for another; one that is killed is found by the others when its lease expires.";
 
 /// What was typed.
 #[derive(Debug, Args)]
