@@ -3,7 +3,7 @@
 //! It reads all of a batch's jobs, page by page, and keeps of them only what is said.
 
 use crate::dataset::reason;
-use crate::queue::{AssemblyState, BatchId, JobFilter, JobKind, JobStatus, Queue, QueueError};
+use crate::queue::{AssemblyState, BatchId, ErrorKind, JobFilter, JobKind, JobStatus, Queue, QueueError};
 use roboflow_fsm::id::JobId;
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct BatchState {
     pub settled_bytes: u64,
     /// Recordings that will not be converted, by their names, and why.
     pub failed: BTreeMap<String, String>,
+    /// Of those, the jobs that were given up since their workers were lost, not for errors of their own.
+    pub crashed: Vec<JobId>,
     /// Where the assembly stands, once there is one, with the last error of it.
     pub assembly: Option<(JobStatus, String)>,
 }
@@ -46,6 +48,10 @@ impl BatchState {
                     (JobKind::Convert { source }, JobStatus::Dead | JobStatus::Cancelled) => {
                         state.settled_bytes += source.size;
                         state.failed.insert(source.name.clone(), reason(job));
+                        let crashed = job.errors.last().is_some_and(|error| error.kind == ErrorKind::Crash);
+                        if job.status == JobStatus::Dead && crashed {
+                            state.crashed.push(job.id);
+                        }
                     }
                 }
             }

@@ -48,7 +48,7 @@ impl Reaper {
                     workers.iter().flat_map(|worker| worker.jobs.iter().map(move |job| (worker, job)))
                 {
                     self.metrics.jobs_reclaimed.inc();
-                    tracing::warn!(
+                    tracing::info!(
                         job = %job.job,
                         epoch = job.epoch.0,
                         worker = worker.pod,

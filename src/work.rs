@@ -39,6 +39,9 @@ pub trait Work: Send {
     /// [`WorkError::Stopped`] when the flag was set; nothing of the segment counts then.
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError>;
 
+    /// Frames of the whole job, whoever converted them. Final when the last segment has run.
+    fn frames(&self) -> u64;
+
     /// What the user should know: a cut file, skipped messages. Grows while segments run.
     fn warnings(&self) -> Vec<String>;
 }

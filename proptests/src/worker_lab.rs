@@ -153,6 +153,10 @@ impl Work for TestWork {
         (self.segment)(self.job, segment, stop)
     }
 
+    fn frames(&self) -> u64 {
+        u64::from(self.segments) * u64::from(DONE.frames)
+    }
+
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

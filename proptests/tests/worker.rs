@@ -1,6 +1,8 @@
 //! The worker in this process: what it does with answers that are late, lost or wrong, with work that hangs or dies, and
 //! with a runtime that has no thread left.
 
+#![expect(clippy::indexing_slicing, reason = "what cannot be done is a failed test")]
+
 use roboflow::fsm::Settings;
 use roboflow::fsm::effect::{Exit, Leaf};
 use roboflow::fsm::event::{Mode, Signal};
@@ -17,7 +19,8 @@ use std::time::Duration;
 #[track_caller]
 fn given_back(lab: &WorkerLab, checkpoint: u32) {
     let jobs = lab.jobs();
-    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    let job = &jobs[0];
     assert_eq!(job.status, JobStatus::Ready, "{job:?}");
     assert_eq!(
         (job.checkpoint, job.failures, job.crashes, job.interruptions),
@@ -37,6 +40,7 @@ fn jobs_are_claimed_converted_checkpointed_and_completed() {
     let (exit, _departed) = worker.join();
     assert_eq!(exit, Exit::Clean);
     assert!(lab.metrics.frames.get() >= 5 * 3 * 100);
+    assert!(lab.jobs().iter().all(|job| job.result.as_ref().unwrap().frames == 300));
     assert_eq!(lab.metrics.stale_answers.get(), 0);
     assert_eq!(lab.metrics.invariant_violations.get(), 0);
     let receipts = lab.ask(lab.queue.receipts(None, 10)).unwrap();

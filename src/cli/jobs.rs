@@ -119,6 +119,8 @@ struct Shown<'a> {
     interruptions: u32,
     resets: u32,
     worker: Option<String>,
+    frames: Option<u64>,
+    note: Option<&'a str>,
     errors: Vec<ShownError<'a>>,
 }
 
@@ -154,6 +156,8 @@ impl<'a> Shown<'a> {
             interruptions: job.interruptions,
             resets: job.resets,
             worker: job.owner.as_ref().map(|owner| format!("{}/{}", owner.incarnation, owner.machine)),
+            frames: job.result.as_ref().map(|result| result.frames),
+            note: job.result.as_ref().map(|result| result.note.as_str()).filter(|note| !note.is_empty()),
             errors: job.errors.iter().map(shown).collect(),
         }
     }
@@ -290,6 +294,12 @@ fn show(record: &JobRecord, json: bool) -> Outcome {
     );
     if let Some(worker) = &shown.worker {
         writeln!(text, "held by        {worker}").ok();
+    }
+    if let Some(frames) = shown.frames {
+        writeln!(text, "frames         {frames}").ok();
+    }
+    for line in shown.note.unwrap_or_default().lines() {
+        writeln!(text, "note           {line}").ok();
     }
     for error in &shown.errors {
         writeln!(text, "error          epoch {}, {}: {}", error.epoch, error.kind, error.text).ok();

@@ -162,6 +162,10 @@ impl Work for RecordingWork {
         })
     }
 
+    fn frames(&self) -> u64 {
+        self.episode.frames
+    }
+
     fn warnings(&self) -> Vec<String> {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for (feature, count) in self.non_finite.values().flatten() {

@@ -32,7 +32,7 @@ pub struct StoreParts {
     pub lease: Lease,
     /// Where answers go.
     pub mailbox: Mailbox,
-    /// The last error of the job in hand.
+    /// What the conversion tells of the job in hand.
     pub note: Note,
     /// Counters.
     pub metrics: Arc<Metrics>,
@@ -124,13 +124,14 @@ impl StoreSide {
     pub(super) async fn complete(self, owed: Owed, nonce: Nonce, claim: (JobId, Epoch), segments_done: u32) {
         let Some(held) = self.held(claim) else { return owed.commit(CommitAnswer::Fault) };
         let by = self.write_id(&held, nonce);
-        let result = JobResult { frames: 0, bytes: 0, note: String::new() };
+        let told = self.parts.note.get();
+        let result = JobResult { frames: told.frames, bytes: told.written_bytes, note: told.warnings };
         let done =
             self.write(self.parts.queue.complete(&held.ownership(), &by, segments_done, &result)).await;
         let answer = self.commit_answer("completing", done);
         if answer == CommitAnswer::Committed {
             self.parts.metrics.jobs_completed.inc();
-            tracing::info!(machine = self.machine, job = %held.job, source = held.source(), "completed");
+            tracing::info!(machine = self.machine, job = %held.job, source = held.source(), frames = result.frames, "completed");
         }
         owed.commit(answer);
     }
@@ -153,7 +154,7 @@ impl StoreSide {
         hand_back: Option<HandBack>,
         farewell: Option<Farewell>,
     ) -> CommitAnswer {
-        let error = self.parts.note.get();
+        let error = self.parts.note.get().error;
         let hand_back = match hand_back {
             None => None,
             Some(back) => match self.held((back.job, back.epoch)) {

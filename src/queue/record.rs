@@ -154,9 +154,9 @@ pub struct Owner {
 pub struct JobResult {
     /// Frames written.
     pub frames: u64,
-    /// Bytes written.
+    /// Bytes written under the claim that completed it.
     pub bytes: u64,
-    /// One line for a person; cut at [`ERROR_TEXT_MAX_BYTES`].
+    /// What a person should know, a line each; cut at [`ERROR_TEXT_MAX_BYTES`].
     pub note: String,
 }
 

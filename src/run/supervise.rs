@@ -12,6 +12,8 @@ use crate::session::Session;
 use crate::worker::{Inputs, Worker};
 use roboflow_fsm::Input;
 use roboflow_fsm::event::Mode;
+use roboflow_fsm::id::JobId;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -106,6 +108,7 @@ impl Supervisor {
             queue: self.queue.clone(),
             skip_failed: self.skip_failed,
             inputs: worker.inputs(),
+            revived: BTreeSet::new(),
             seen,
         };
         let task = session.runtime().spawn(task.run());
@@ -168,11 +171,13 @@ struct Watcher {
     queue: Queue,
     skip_failed: bool,
     inputs: Inputs,
+    /// Jobs that were given a new attempt, each once a run.
+    revived: BTreeSet<JobId>,
     seen: watch::Sender<BatchState>,
 }
 
 impl Watcher {
-    async fn run(self) {
+    async fn run(mut self) {
         loop {
             let started = Instant::now();
             match self.look().await {
@@ -189,8 +194,11 @@ impl Watcher {
     }
 
     /// Whether the batch is over.
-    async fn look(&self) -> Result<bool, QueueError> {
+    async fn look(&mut self) -> Result<bool, QueueError> {
         let state = BatchState::read(&self.queue, self.batch).await?;
+        if self.revive(&state).await? {
+            return Ok(false);
+        }
         let over = verdict(&state, self.skip_failed) != Verdict::Open;
         let due = !over && state.open == 0 && state.recordings() > 0 && state.assembly.is_none();
         self.seen.send_replace(state);
@@ -198,6 +206,25 @@ impl Watcher {
             self.queue.submit_assembly(self.batch).await?;
         }
         Ok(over)
+    }
+}
+
+impl Watcher {
+    /// Gives recordings that were given up only since processes died a new attempt: whoever kills a run and starts it
+    /// again wants them, and whoever does not has `--skip-failed`. Whether there was one.
+    async fn revive(&mut self, state: &BatchState) -> Result<bool, QueueError> {
+        if self.skip_failed || state.assembly.is_some() {
+            return Ok(false);
+        }
+        let mut any = false;
+        for job in &state.crashed {
+            if self.revived.insert(*job) {
+                any = true;
+                tracing::warn!(job = %job, "every worker that held this recording was lost: the run tries it again");
+                self.queue.retry(*job, "the run was started again").await?;
+            }
+        }
+        Ok(any)
     }
 }
 

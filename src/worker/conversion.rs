@@ -52,30 +52,45 @@ enum Command {
     Close,
 }
 
-/// The last error of the job in hand, for the note that goes with its release.
+/// What the conversion tells of the job in hand, for its completion or its release.
 #[derive(Debug, Clone, Default)]
-pub struct Note(Arc<Mutex<Option<String>>>);
+pub struct Note(Arc<Mutex<Told>>);
+
+/// What stands in a [`Note`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// The last error, cut to a bounded length.
+    pub error: Option<String>,
+    /// Frames of the whole job so far.
+    pub frames: u64,
+    /// Bytes written under this claim.
+    pub written_bytes: u64,
+    /// What the user should know, a line each, cut to a bounded length.
+    pub warnings: String,
+}
 
 impl Note {
-    /// Writes it, cut to a bounded length.
-    pub fn set(&self, text: &str) {
-        let mut end = text.len().min(MAX_NOTE_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let cut = text.get(..end).unwrap_or_default().to_owned();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+    fn change(&self, with: impl FnOnce(&mut Told)) {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn failed(&self, text: &str) {
+        self.change(|told| told.error = Some(clipped(text)));
     }
 
     /// What stands there.
-    pub fn get(&self) -> Option<String> {
+    pub fn get(&self) -> Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Wipes it: another job begins.
     pub fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.change(|told| *told = Told::default());
     }
+}
+
+fn clipped(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MAX_NOTE_BYTES)).unwrap_or_default().to_owned()
 }
 
 /// The executor's end of the thread. Dropping it ends the thread after the segment in flight, which is asked to stop.
@@ -192,8 +207,20 @@ impl ConversionThread {
         order.stop.check()?;
         let done = held.work.run(order.segment, &order.stop)?;
         held.task.segments_done = order.segment + 1;
+        if held.task.segments_done >= held.task.segments {
+            self.warn(held);
+        }
         self.board.works(self.machine, Some(held.task.clone()));
         Ok(done)
+    }
+
+    /// Tells what the user should know, once the job is converted: counts grow until then.
+    fn warn(&self, held: &Open) {
+        let warnings = held.work.warnings();
+        for warning in &warnings {
+            tracing::warn!(source = held.task.source, job = %held.task.job, "{warning}");
+        }
+        self.note.change(|told| told.warnings = clipped(&warnings.join("\n")));
     }
 
     fn answer(
@@ -204,6 +231,10 @@ impl ConversionThread {
     ) -> ConvertAnswer {
         let error = match (ran, open.as_ref()) {
             (Ok(Ok(done)), Some(held)) => {
+                self.note.change(|told| {
+                    told.frames = held.work.frames();
+                    told.written_bytes += done.written_bytes;
+                });
                 self.metrics.frames.add(u64::from(done.frames));
                 self.metrics.read_bytes.add(done.read_bytes);
                 self.metrics.written_bytes.add(done.written_bytes);
@@ -220,14 +251,14 @@ impl ConversionThread {
                 self.metrics.conversion_panics.inc();
                 let text = panic_text(panic.as_ref());
                 tracing::error!(machine = self.machine, error = text, "the conversion panicked");
-                self.note.set(&format!("the conversion panicked: {text}"));
+                self.note.failed(&format!("the conversion panicked: {text}"));
                 *open = None;
                 return ConvertAnswer::Fault;
             }
         };
         // The next try opens the work anew: nothing of a failed one is reused.
         *open = None;
-        self.note.set(&error.to_string());
+        self.note.failed(&error.to_string());
         match error {
             WorkError::Permanent(_) => ConvertAnswer::Permanent,
             WorkError::Transient(_) | WorkError::Stopped => ConvertAnswer::Transient,

@@ -103,6 +103,10 @@ impl Work for AssembleWork {
         Ok(self.run_segment(segment, stop)?)
     }
 
+    fn frames(&self) -> u64 {
+        self.plan.frames
+    }
+
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
