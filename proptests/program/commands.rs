@@ -40,7 +40,7 @@ fn a_complete_output_is_shown_again_and_not_touched() {
     let again = lab.run("run in --out set");
     again.expect_code(0);
     assert!(again.stderr.contains("complete already"), "{}", again.stderr);
-    assert!(again.stdout.contains("1 episodes"), "{}", again.stdout);
+    assert!(again.stdout.contains("1 episode,"), "{}", again.stdout);
     assert_eq!(fs::metadata(lab.path("set/meta/info.json")).unwrap().modified().unwrap(), before);
 }
 

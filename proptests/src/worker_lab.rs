@@ -205,6 +205,7 @@ pub struct WorkerLab {
     /// Set when the watchdog bit.
     pub bitten: Arc<AtomicBool>,
     gate: watch::Sender<Gate>,
+    lease_gate: watch::Sender<Gate>,
     waiting: Arc<AtomicU32>,
     batch: BatchId,
     config: WorkerConfig,
@@ -239,6 +240,7 @@ impl WorkerLab {
             metrics: Arc::default(),
             bitten: Arc::default(),
             gate: watch::Sender::new(Gate::Open),
+            lease_gate: watch::Sender::new(Gate::Open),
             waiting: Arc::default(),
             batch: BatchId([7; 16]),
             config,
@@ -296,10 +298,15 @@ impl WorkerLab {
             gate: self.gate.subscribe(),
             waiting: Arc::clone(&self.waiting),
         });
+        let lease: SharedStore = Arc::new(Gated {
+            store: self.store.clone(),
+            gate: self.lease_gate.subscribe(),
+            waiting: Arc::default(),
+        });
         let bitten = Arc::clone(&self.bitten);
         let parts = Parts {
             queue: Queue::new(gated, self.queue.settings().clone()),
-            lease_queue: self.queue.clone(),
+            lease_queue: Queue::new(lease, self.queue.settings().clone()),
             opener: Arc::new(TestOpener { segments, segment: Arc::new(segment) }),
             runtime: self.runtime.handle().clone(),
             clock: Clock::start(),
@@ -309,9 +316,14 @@ impl WorkerLab {
         Worker::start(&self.config, parts).expect("the worker starts")
     }
 
-    /// Sets the gate that the machines' commits pass. Renewals never pass it.
+    /// Sets the gate that the machines' commits pass.
     pub fn gate(&self, gate: Gate) {
         self.gate.send_replace(gate);
+    }
+
+    /// Sets the gate that renewals pass, and what else the lease's thread writes.
+    pub fn lease_gate(&self, gate: Gate) {
+        self.lease_gate.send_replace(gate);
     }
 
     /// Waits until a commit stands at the held gate.

@@ -262,6 +262,35 @@ fn pitfall_11_the_lease_is_renewed_all_through_the_drain() {
 }
 
 #[test]
+fn pitfall_19_after_half_a_lease_without_news_nothing_is_written_before_the_lease_was_read_again() {
+    // Half of the lease is 6 s, and the machine may write for 9.6 s after a renewal: the gap lies between.
+    let lab = WorkerLab::new(1, Settings { lease_ms: 12_000, renew_interval_ms: 100, ..quick() });
+    lab.submit(1);
+    let latch = Latch::default();
+    let held = latch.clone();
+    let worker = lab.start(3, move |segment, stop| {
+        if segment == 1 {
+            held.wait_or_stop(stop)?;
+        }
+        Ok(DONE)
+    });
+    lab.until("the second segment", || lab.effects("Convert") >= 2);
+    lab.lease_gate(Gate::Held);
+    let renewals = lab.metrics.renewals.get();
+    let silent = std::time::Instant::now();
+    lab.until("half a lease", || silent.elapsed() > Duration::from_millis(6_300));
+    latch.open();
+    lab.until("the checkpoint to be wanted", || lab.effects("Checkpoint") >= 2);
+    lab.until("the lease to be asked for", || lab.metrics.lease_rereads.get() >= 1);
+    assert_eq!(lab.jobs()[0].checkpoint, 1, "it was written all the same");
+    assert!(lab.metrics.renewals.get() <= renewals + 1);
+    lab.lease_gate(Gate::Open);
+    lab.until("the job", || lab.jobs()[0].status == JobStatus::Completed);
+    worker.inputs().send(&signal(Signal::Term));
+    assert_eq!(worker.join().0, Exit::Clean);
+}
+
+#[test]
 fn pitfall_23_a_release_owns_its_store() {
     let lab = WorkerLab::new(1, Settings { finish_if_fits: false, ..quick() });
     lab.submit(1);

@@ -45,6 +45,12 @@ pub fn width() -> usize {
     if columns == 0 { WIDTH_OF_NO_TERMINAL } else { usize::from(columns) }
 }
 
+/// A count of things for people: `1 episode`, `2 episodes`.
+pub fn count(many: u64, thing: &str) -> String {
+    let plural = if many == 1 { "" } else { "s" };
+    format!("{many} {thing}{plural}")
+}
+
 /// Bytes for people: `1.2 GB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];

@@ -60,7 +60,9 @@ fn text(dataset: &str, report: &Report) -> String {
     }
     if let Some(summary) = &report.summary {
         let size = output::bytes(summary.bytes);
-        write!(text, ": {} episodes, {} frames, {size}", summary.episodes, summary.frames).ok();
+        let (episodes, frames) =
+            (output::count(summary.episodes, "episode"), output::count(summary.frames, "frame"));
+        write!(text, ": {episodes}, {frames}, {size}").ok();
     }
     text.push('\n');
     text

@@ -71,7 +71,7 @@ impl Progress {
             let left = left_s.map_or_else(String::new, |left| format!(", {} left", span(left)));
             bars.all.set_position((done * BAR_STEPS as f64) as u64);
             bars.all.set_message(format!(
-                "{}/{} episodes, {frames} frames, {frame_rate:.0} frames/s, {read_rate:.1} MB/s{left}",
+                "{}/{} recordings, {frames} frames, {frame_rate:.0} frames/s, {read_rate:.1} MB/s{left}",
                 standing.settled, standing.recordings
             ));
             for (bar, place) in bars.machines.iter().zip(self.board.read()) {
@@ -87,7 +87,7 @@ impl Progress {
         } else if self.logged.elapsed() >= LOG_INTERVAL {
             self.logged = Instant::now();
             tracing::info!(
-                episodes = standing.settled,
+                recordings = standing.settled,
                 of = standing.recordings,
                 frames,
                 frames_per_s = frame_rate.round(),

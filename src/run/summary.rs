@@ -5,7 +5,7 @@
 use super::output::RunNote;
 use crate::batch::BatchState;
 use crate::cli::exit::{Code, Failure, OrExit, Outcome};
-use crate::cli::output::{bytes, json, notice, text};
+use crate::cli::output::{bytes, count, json, notice, text};
 use crate::lerobot::assemble::Skipped;
 use crate::lerobot::summary::{DatasetSummary, summary};
 use crate::storage::fs::FsStorage;
@@ -46,9 +46,9 @@ pub(super) fn show(note: &RunNote, output: &Path, as_json: bool) -> Outcome {
         return Ok(Code::Ok);
     }
     let mut said = format!(
-        "{} episodes, {} frames at {} fps, {}: {}\n",
-        dataset.episodes,
-        dataset.frames,
+        "{}, {} at {} fps, {}: {}\n",
+        count(dataset.episodes, "episode"),
+        count(dataset.frames, "frame"),
         dataset.fps,
         bytes(dataset.bytes),
         output.display()
