@@ -21,7 +21,7 @@ fn said() -> Vec<Said> {
     for ms in (0..=2000).step_by(10) {
         let value = ms as f64;
         let (names, position) =
-            if ms % 20 == 0 { (["a", "b"], [value, -value]) } else { (["b", "a"], [-value, value]) };
+            if ms % 200 == 0 { (["a", "b"], [value, -value]) } else { (["b", "a"], [-value, value]) };
         said.push(joints(ms, &names, &position));
         if ms % 50 == 0 {
             said.push(image(ms, &png_file(4, 3, (ms / 10) as u8)));
@@ -169,6 +169,29 @@ fn messages_out_of_order_in_the_file_give_the_same_values() {
     for segment in 0..3 {
         assert_eq!(straight.batch(segment), shuffled.batch(segment));
     }
+}
+
+#[test]
+fn images_stand_in_the_order_of_time_not_of_the_file() {
+    let files: Vec<Said> = (0..10).rev().map(|k| image(k * 100, &png_file(1, 1, k as u8))).collect();
+    let job = open(&files, &format!("{HEAD}{FRONT}"), 10).unwrap().run();
+    let batch = job.batch(0);
+    let column = batch.column(0).as_struct().column(0).as_binary::<i32>();
+    for frame in 0..10 {
+        assert_eq!(column.value(frame), png_file(1, 1, frame as u8), "frame {frame}");
+    }
+}
+
+#[test]
+fn the_episode_is_closed_by_its_last_segment_alone() {
+    let mut job = open(&said(), &format!("{HEAD}{STATE}"), 8).unwrap();
+    let closed = |job: &Job| job.files().contains_key("job/e000/episode.json");
+    for segment in [0, 1] {
+        job.work.run(segment, &StopFlag::default()).unwrap();
+        assert!(!closed(&job), "after segment {segment}");
+    }
+    job.work.run(2, &StopFlag::default()).unwrap();
+    assert!(closed(&job));
 }
 
 #[test]
