@@ -70,6 +70,13 @@ pub fn infer(recording: &Recording, stop: &StopFlag) -> Result<Inferred, WorkErr
 }
 
 fn nothing(recording: &Recording, notes: &[String]) -> WorkError {
+    if recording.topics().is_empty() {
+        let warnings: String = recording.warnings().iter().map(|warning| format!("\n  {warning}")).collect();
+        return WorkError::Permanent(format!(
+            "{}: it holds no topics, so there is nothing to convert{warnings}",
+            recording.name()
+        ));
+    }
     let topics: Vec<String> = recording
         .topics()
         .iter()

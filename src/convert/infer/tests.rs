@@ -106,6 +106,13 @@ fn nothing_that_fits_lists_the_topics() {
 }
 
 #[test]
+fn a_file_without_topics_says_so() {
+    let storage = stored(&recording(&[], 1000));
+    let error = infer(&open(&storage), &StopFlag::default()).unwrap_err().to_string();
+    assert!(error.starts_with("one.mcap: it holds no topics, so there is nothing to convert"), "{error}");
+}
+
+#[test]
 fn the_file_reads_like_this() {
     let (inferred, _) = inferred(&said());
     let expected = r#"# Guessed from the topics of one.mcap: read it, correct it, and give it by --mapping.
