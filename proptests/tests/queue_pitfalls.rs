@@ -121,6 +121,22 @@ async fn pitfall_13_a_worker_whose_job_was_given_away_writes_nothing() {
 }
 
 #[tokio::test]
+async fn pitfall_13_an_earlier_claim_of_the_same_worker_writes_nothing() {
+    let bench = Bench::new();
+    bench.submit(1).await;
+    let worker = bench.worker(1).await;
+    let first = bench.claim(&worker).await;
+    bench.hand_back(&worker, &first, HandBackReason::Interrupted).await.unwrap();
+    let second = bench.claim(&worker).await;
+    assert_eq!((second.job.id, second.epoch), (first.job.id, Epoch(2)));
+    assert!(is_lost(&bench.queue.checkpoint(&worker.own(&first), &worker.intent(), 5).await));
+    assert!(is_lost(&bench.complete(&worker, &first).await));
+    assert!(is_lost(&bench.hand_back(&worker, &first, HandBackReason::FailedPermanent).await));
+    bench.complete(&worker, &second).await.unwrap();
+    bench.check();
+}
+
+#[tokio::test]
 async fn pitfall_13_a_checkpoint_on_its_way_never_lands_under_the_next_owner() {
     let bench = Bench::new();
     bench.submit(1).await;
