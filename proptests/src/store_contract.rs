@@ -162,6 +162,11 @@ async fn own_writes_show_in_scans(store: SharedStore) {
     }
     let some = txn.scan(&key("b"), &key("d"), 10).await.expect("scan");
     assert_eq!(names(&some), ["c"]);
+    let mut txn = begin(&store).await;
+    txn.delete(key("b"));
+    txn.delete(key("d"));
+    let first = txn.scan(&key("a"), &key("z"), 1).await.expect("scan");
+    assert_eq!(names(&first), ["f"], "what is removed takes no place");
 }
 
 async fn scans_are_ordered_and_bounded(store: SharedStore) {
