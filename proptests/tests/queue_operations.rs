@@ -1,6 +1,8 @@
 //! What each operation of the queue does on its own: submitting, order, failing, cancelling, retrying, assembling, and
 //! the numbers that add up.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test at once")]
+
 use roboflow::error::{Class, Classified};
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::fsm::id::JobId;
@@ -302,21 +304,56 @@ async fn one_assembly_follows_once_all_recordings_are_final() {
     bench.check();
 }
 
-/// A recording that is opened again while the assembly is decided on: one of the two is refused.
-#[tokio::test]
-async fn an_assembly_never_misses_a_recording_that_is_opened_again() {
+/// A bench with one dead recording in batch 0, and a commit on its way that is the next thing asked for.
+async fn with_a_late_commit() -> (Bench, JobId) {
     let bench = Bench::new();
     bench.submit(1).await;
     let worker = bench.worker(1).await;
     let claim = bench.claim(&worker).await;
     bench.hand_back(&worker, &claim, HandBackReason::FailedPermanent).await.unwrap();
-    let id = batch(0).id;
-    bench.next_commit_meets(Fault::UnknownLater { calls: 1_000 });
-    bench.queue.retry(claim.job.id, "again").await.unwrap_err();
-    let state = bench.queue.submit_assembly(id).await.unwrap();
-    assert!(matches!(state, AssemblyState::Queued { new: true, .. }));
-    assert_eq!(bench.store.settle(), 0, "the recording was opened again under its assembly");
-    bench.check();
+    // The first commit is late, and whoever asked for it gives up at once.
+    let mut commits = 0;
+    bench.store.inject(Some(Box::new(move |call| match call {
+        Call::Commit { .. } => {
+            commits += 1;
+            if commits == 1 { Fault::UnknownLater { calls: 1_000 } } else { Fault::Unavailable }
+        }
+        _ => Fault::None,
+    })));
+    (bench, claim.job.id)
+}
+
+#[tokio::test]
+async fn a_late_retry_or_submission_never_opens_a_recording_under_its_assembly() {
+    for submit in [false, true] {
+        let (bench, dead) = with_a_late_commit().await;
+        if submit {
+            bench.queue.submit(&batch(0), &[recording(7)]).await.unwrap_err();
+        } else {
+            bench.queue.retry(dead, "again").await.unwrap_err();
+        }
+        bench.store.inject(None);
+        let state = bench.queue.submit_assembly(batch(0).id).await.unwrap();
+        assert!(matches!(state, AssemblyState::Queued { new: true, .. }));
+        assert_eq!((bench.store.late(), bench.store.settle()), (1, 0));
+        bench.check();
+    }
+}
+
+#[tokio::test]
+async fn a_late_assembly_never_comes_over_a_recording_that_was_opened() {
+    for submit in [false, true] {
+        let (bench, dead) = with_a_late_commit().await;
+        bench.queue.submit_assembly(batch(0).id).await.unwrap_err();
+        bench.store.inject(None);
+        if submit {
+            bench.queue.submit(&batch(0), &[recording(7)]).await.unwrap();
+        } else {
+            bench.queue.retry(dead, "again").await.unwrap();
+        }
+        assert_eq!((bench.store.late(), bench.store.settle()), (1, 0));
+        bench.check();
+    }
 }
 
 #[tokio::test]

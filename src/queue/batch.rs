@@ -1,7 +1,8 @@
 //! Submitting recordings in batches, the mapping they are converted by, and the one Assemble job of a batch.
 //!
-//! Everything here may be asked for again without effect. Whatever opens a job of a batch also writes the batch's record,
-//! so that a decision which has read that record cannot miss it.
+//! Everything here may be asked for again without effect. Whatever opens a recording of a batch writes the batch's record
+//! and has read the key of its Assemble job; the assembly has read that record and writes that key. So neither misses
+//! the other.
 
 use super::Queue;
 use super::error::{Halt, QueueError};
@@ -252,7 +253,7 @@ impl Queue {
     }
 
     async fn assembly_once(&self, mut tx: Tx, batch: BatchId) -> Result<AssemblyState, Halt> {
-        let mut record = tx.batch(batch).await?;
+        let record = tx.batch(batch).await?;
         let id = batch.assemble_job();
         if let Some(job) = tx.read::<JobRecord>(&self.keys.job(id)).await? {
             return Ok(AssemblyState::Queued { job: id, status: job.status, new: false });
@@ -265,8 +266,6 @@ impl Queue {
             return Ok(AssemblyState::Open { recordings: open });
         }
         self.enqueue(&mut tx, id, JobKind::Assemble, &record, u8::MAX, 0)?;
-        record.reopened += 1;
-        tx.put_batch(&record)?;
         tx.commit().await?;
         Ok(AssemblyState::Queued { job: id, status: JobStatus::Ready, new: true })
     }
