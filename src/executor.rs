@@ -1,7 +1,7 @@
 //! The executor of one machine: carries each effect out, with one match, and sees to it that each request is answered
 //! exactly once.
 //!
-//! Store operations run as tasks on the worker's runtime and answer through the mailbox; an [`Owed`] answer that is
+//! Store operations run as tasks on the worker's runtime and answer through the mailbox; an owed answer that is
 //! dropped (the task died) gives itself as "unavailable". Conversions run on the machine's conversion thread.
 //!
 //! Architecture Invariant: only here is IO done for an effect. It decides nothing that the machine could: it maps the

@@ -18,7 +18,7 @@ pub enum Rule {
     InfoFps,
     /// Each feature has a known dtype, a shape and fitting names, and no `/` in its name.
     InfoFeatures,
-    /// The five index features are the last, with their dtypes and shape [1].
+    /// The five index features are the last, with their dtypes and shape `[1]`.
     InfoIndexFeatures,
     /// total_episodes, total_frames and total_tasks are what is there.
     InfoTotals,
