@@ -13,6 +13,7 @@ use crate::worker::board::Board;
 use crate::worker::mailbox::Inbox;
 use crate::worker::watchdog::Watchdog;
 use roboflow_fsm::effect::{Effects, Exit};
+use roboflow_fsm::machine::{Disposition, Reason};
 use roboflow_fsm::{Event, Input, Machine, invariant, step};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,9 @@ impl Driver {
         let before = self.machine.clone();
         let effects = step(&mut self.machine, event.clone());
         self.metrics.steps.inc();
+        if self.machine.last_disposition() == Some(Disposition::Ignored(Reason::LateAnswer)) {
+            self.metrics.stale_answers.inc();
+        }
         self.judge(&before, &event, &effects);
         self.write_down(&before, event, &effects);
         let held = self.machine.held().map(|held| (held.job, held.epoch));
