@@ -21,6 +21,20 @@ use std::time::Duration;
 /// The mapping that all batches use.
 pub const MAPPING: &str = "fps = 30\n";
 
+/// The three things that may have become of a commit whose outcome is unknown.
+pub const UNKNOWN: [Fault; 3] =
+    [Fault::UnknownApplied, Fault::UnknownLost, Fault::UnknownLater { calls: 1_000 }];
+
+/// Whether the worker was told that the job, or its lease, is no longer its own.
+pub fn is_lost<T>(result: &Result<T, QueueError>) -> bool {
+    matches!(result, Err(QueueError::Lost { .. }))
+}
+
+/// Whether a commit may or may not have taken effect.
+pub fn is_unknown<T>(result: &Result<T, QueueError>) -> bool {
+    matches!(result, Err(QueueError::Unknown { .. }))
+}
+
 /// The batch of this number.
 pub fn batch(number: u8) -> NewBatch {
     let out = format!("file:///data/out-{number}");

@@ -5,14 +5,12 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a step that goes wrong fails the test at once")]
 
 use crate::manual_clock::HandClock;
-use crate::queue_bench::{MAPPING, Worker, batch, check, farewell, recording};
+use crate::queue_bench::{MAPPING, Worker, batch, check, farewell, is_unknown, recording};
 use crate::queue_model::Model;
 use crate::queue_step::{
-    Chance, Deed, Fate, MACHINES, SLOTS, Step, arrivals_matter, claim_for_sure, dump, is_unknown, perform,
+    Chance, Deed, Fate, MACHINES, SLOTS, Step, arrivals_matter, claim_for_sure, dump, faults, perform,
     persist,
 };
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::fsm::id::JobId;
 use roboflow::queue::invariant::History;
@@ -26,8 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Faults that one step meets at most, so that it ends.
-const FAULTS_MAX: u32 = 10;
 const START: StoreTime = StoreTime(1_790_000_000_000);
 
 #[derive(Debug)]
@@ -147,23 +143,7 @@ impl State {
         let Time::Memory(store) = &self.time else {
             return;
         };
-        let mut rng = StdRng::seed_from_u64(chance.seed);
-        let mut left = FAULTS_MAX;
-        store.inject(Some(Box::new(move |call| {
-            let percent =
-                if matches!(call, Call::Commit { .. }) { chance.percent } else { chance.percent / 5 };
-            if left == 0 || rng.random_range(0..100) >= percent {
-                return Fault::None;
-            }
-            left -= 1;
-            match rng.random_range(0..5) {
-                0 => Fault::Conflict,
-                1 => Fault::Unavailable,
-                2 => Fault::UnknownApplied,
-                3 => Fault::UnknownLost,
-                _ => Fault::UnknownLater { calls: rng.random_range(1..60) },
-            }
-        })));
+        store.inject(Some(Box::new(faults(chance))));
     }
 
     fn no_faults(&self) {

@@ -5,14 +5,19 @@
 
 #![expect(clippy::expect_used, reason = "a step that goes wrong fails the test at once")]
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::queue::{Claim, HandBack, JobResult, Ownership, Queue, QueueError, ReleaseRequest, WriteId};
+use roboflow::store::memory::{Call, Fault};
 use roboflow::store::{MAX_SCAN_PAIRS, MemoryStore, Pair, SharedStore};
 
 /// Worker processes at once.
 pub const SLOTS: usize = 3;
 /// Machines in each.
 pub const MACHINES: usize = 2;
+/// Faults that one step meets at most, so that it ends.
+const FAULTS_MAX: u32 = 10;
 
 /// What a commit that its worker does not outlive becomes.
 #[derive(Debug, Clone, Copy)]
@@ -119,8 +124,24 @@ pub(crate) async fn perform(
     }
 }
 
-pub(crate) fn is_unknown<T>(result: &Result<T, QueueError>) -> bool {
-    matches!(result, Err(QueueError::Unknown { .. }))
+/// What the calls of one step meet, by chance.
+pub(crate) fn faults(chance: Chance) -> impl FnMut(Call) -> Fault {
+    let mut rng = StdRng::seed_from_u64(chance.seed);
+    let mut left = FAULTS_MAX;
+    move |call| {
+        let percent = if matches!(call, Call::Commit { .. }) { chance.percent } else { chance.percent / 5 };
+        if left == 0 || rng.random_range(0..100) >= percent {
+            return Fault::None;
+        }
+        left -= 1;
+        match rng.random_range(0..5) {
+            0 => Fault::Conflict,
+            1 => Fault::Unavailable,
+            2 => Fault::UnknownApplied,
+            3 => Fault::UnknownLost,
+            _ => Fault::UnknownLater { calls: rng.random_range(1..60) },
+        }
+    }
 }
 
 /// Lets everything that is still on its way arrive; says whether it changed anything.
