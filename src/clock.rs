@@ -3,7 +3,14 @@
 //! It is not a wall clock: leases, budgets and deadlines are durations, and a wall clock jumps. A pause of the whole
 //! process (SIGSTOP) counts, since the lease in the store goes on running meanwhile.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
+
+/// CLOCK_MONOTONIC in nanoseconds: for comparing the logs of several processes of a host, never for decisions.
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.unsigned_abs())
+}
 
 /// Milliseconds since a fixed instant. Copies agree with each other.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@
 //!
 //! Architecture Invariant: it decides nothing and does no IO but the transition log.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, monotonic_ns};
 use crate::executor::Executor;
 use crate::metrics::Metrics;
 use crate::translog::{Line, Translog};
@@ -106,6 +106,8 @@ impl Driver {
         let Some(log) = &self.translog else { return };
         let line = Line {
             machine: self.number,
+            name: event.name().to_owned(),
+            monotonic_ns: monotonic_ns(),
             event,
             before: from,
             after: to,

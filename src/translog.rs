@@ -32,6 +32,10 @@ pub struct Head {
 pub struct Line {
     /// The machine's number in the process, from 0.
     pub machine: u32,
+    /// The event's name.
+    pub name: String,
+    /// When the step was done: CLOCK_MONOTONIC in nanoseconds, which all processes of a host share.
+    pub monotonic_ns: u64,
     /// The event that was given.
     pub event: Event,
     /// The leaf before.

@@ -14,3 +14,4 @@ mod lab;
 mod leases;
 mod replay;
 mod signals;
+mod storm;

@@ -13,4 +13,5 @@ pub mod recordings;
 pub mod staged_episodes;
 pub mod storage_contract;
 pub mod store_contract;
+pub mod storm;
 pub mod worker_lab;
