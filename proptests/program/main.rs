@@ -10,7 +10,9 @@
 )]
 
 mod commands;
+mod completions;
 mod lab;
+mod launch;
 mod leases;
 mod replay;
 mod signals;

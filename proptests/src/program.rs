@@ -10,8 +10,9 @@
     reason = "support of tests: what it cannot do is a failed test"
 )]
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -85,7 +86,7 @@ impl Program {
         Self { executable: executable.into() }
     }
 
-    /// Starts it in a folder, with no environment of ours but the path.
+    /// Starts it in a folder and a process group of its own, with no environment of ours but the path.
     pub fn start<I: AsRef<std::ffi::OsStr>>(
         &self,
         folder: &Path,
@@ -97,6 +98,7 @@ impl Program {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUST_BACKTRACE", "1")
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -122,6 +124,22 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id() as i32).expect("a process id");
         kill_process(id, signal).ok();
+    }
+
+    /// Sends a signal to its whole process group, as a terminal does on ^C.
+    pub fn signal_group(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(&self.child), signal).ok();
+    }
+
+    /// The processes that it has started and that still run.
+    pub fn children(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .expect("a running process has tasks");
+        let of = |task: std::io::Result<std::fs::DirEntry>| {
+            let children = task.expect("a task").path().join("children");
+            std::fs::read_to_string(children).unwrap_or_default() // a thread may end while it is looked at
+        };
+        tasks.flat_map(|task| of(task).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// Whether it has ended.
