@@ -22,7 +22,7 @@ use crate::dataset::DatasetOpener;
 use crate::recipe::{self, Recipe};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
-use crate::storage::SharedStorage;
+use crate::storage::{SharedStorage, Storage};
 use crate::storage::fs::FsStorage;
 use crate::telemetry;
 use crate::work::StopFlag;
@@ -131,8 +131,14 @@ fn convert(
     Ok(exit.into())
 }
 
-/// The dataset is published: what it was made from is not needed any more. What cannot be removed is no failure.
+/// The dataset is published: what it was made from is not needed any more, nor what killed writers left in it. What cannot
+/// be removed is no failure. The staging folder goes last: as long as it is there, the next run comes by here again.
 fn sweep(output: &Path) {
+    match FsStorage::open(output).and_then(|storage| storage.sweep("")) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed what killed writers left behind"),
+        Err(error) => tracing::warn!(%error, "what killed writers left behind could not be removed"),
+    }
     let staging = recipe::staging_path(output);
     if let Err(error) = fs::remove_dir_all(&staging) {
         tracing::warn!(staging = %staging.display(), %error, "the staging folder could not be removed");

@@ -36,7 +36,9 @@ fn main() {
     Robot { seconds: 1200.0, joint_rate: 60.0, cameras: 1, ..Robot::default() }.write(&recording);
 
     let baseline = Series::of(runs, |_| vec![do_nothing(folder.path())]);
-    let idle = Series::of(runs, |run| vec![idle_exit(&folder.path().join(format!("idle-{run}")))]);
+    Robot { seconds: 2.0, ..Robot::default() }.write(&folder.path().join("short.mcap"));
+    program().run(folder.path(), ["run", "short.mcap", "--out", "done"]).expect_code(0);
+    let idle = Series::of(runs, |run| vec![idle_exit(folder.path(), &format!("idle-{run}.jsonl"))]);
     let busy = Series::of(runs, |run| interrupted_run(&folder.path().join(format!("busy-{run}")), run));
     let handed = Series::of(runs, |run| vec![handed_over(&folder.path().join(format!("two-{run}")))]);
 
@@ -118,10 +120,10 @@ fn worker(folder: &Path, store: &str, log: &str) -> Running {
     program().start(folder, ["worker", "--store", &store, "--transition-log", log, "--poll-interval", POLL])
 }
 
-fn idle_exit(folder: &Path) -> f64 {
-    std::fs::create_dir_all(folder).unwrap();
-    let mut running = worker(folder, "queue.db", "log.jsonl");
-    await_line(&mut running, &folder.join("log.jsonl"), "Claim:Empty");
+/// On a queue whose jobs are all done.
+fn idle_exit(folder: &Path, log: &str) -> f64 {
+    let mut running = worker(folder, "done/.roboflow/queue.db", log);
+    await_line(&mut running, &folder.join(log), "Claim:Empty");
     let (sent, gone) = terminate(running);
     ms(sent, gone)
 }

@@ -1,6 +1,6 @@
 //! One blow at a random instant, the same command again, and the same bytes: TERM, KILL, INT three times, a pause.
 //!
-//! `CASES=100 SEED=3 cargo test --release --test program storm -- --nocapture --test-threads 1` tries more.
+//! `CASES=100 SEED=3 SECONDS=240 cargo test --release --test program storm -- --nocapture --test-threads 1` tries more.
 
 use crate::lab::Lab;
 use roboflow_proptests::recording::Robot;
@@ -15,7 +15,8 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 fn storm(blow: Blow, cases: u64) {
-    let lab = Lab::with(2, &Robot { seconds: 60.0, cameras: 1, ..Robot::default() });
+    let seconds = setting("SECONDS", 60) as f64; // of recording
+    let lab = Lab::with(2, &Robot { seconds, cameras: 1, ..Robot::default() });
     let (seed, cases) = (setting("SEED", 1), setting("CASES", cases));
     println!("{blow:?}: SEED={seed} CASES={cases}");
     let lease = format!("{}s", LEASE.as_secs());

@@ -4,7 +4,7 @@
 //! with, so that the same command goes on, and another one is refused with what differs.
 
 use super::inputs::Recordings;
-use crate::recipe::{OWN_FOLDER, Recipe};
+use crate::recipe::{OWN_FOLDER, Recipe, staging_path};
 use crate::storage::fs::FsStorage;
 use crate::storage::{Storage, StorageError, is_partial};
 use serde::{Deserialize, Serialize};
@@ -223,9 +223,10 @@ impl Output {
         Ok(())
     }
 
-    /// Whether the dataset is published: `meta/info.json` is written last.
+    /// Whether the dataset is published and its run was ended: `meta/info.json` is the last of the dataset to be written,
+    /// the staging folder goes after the queue knows of it.
     pub(super) fn is_complete(&self) -> bool {
-        self.path.join("meta/info.json").is_file()
+        self.path.join("meta/info.json").is_file() && !staging_path(&self.path).exists()
     }
 }
 
