@@ -11,6 +11,7 @@ pub mod output;
 mod diagram;
 mod inspect;
 mod jobs;
+mod location;
 mod run;
 mod validate;
 mod worker;

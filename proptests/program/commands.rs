@@ -83,6 +83,9 @@ fn pitfall_29_an_output_that_cannot_be_written_is_an_error_and_nothing_is_writte
     let refused = lab.run("run in --out file/set");
     refused.expect_code(73);
     assert!(refused.stderr.contains("file/set"), "{}", refused.stderr);
+    let refused = lab.run("run in --out s3://bucket/set");
+    refused.expect_code(2);
+    assert!(refused.stderr.contains("s3://bucket/set"), "{}", refused.stderr);
     let mut left: Vec<_> =
         fs::read_dir(lab.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();

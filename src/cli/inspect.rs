@@ -1,6 +1,7 @@
 //! `roboflow inspect`: what a recording holds, or the mapping that would be inferred from it.
 
 use super::exit::{Code, Failure, OrExit, Outcome};
+use super::location;
 use super::output::{self, notice};
 use crate::convert::infer::infer;
 use crate::convert::inspect::inspect;
@@ -10,6 +11,7 @@ use crate::storage::SharedStorage;
 use crate::storage::fs::FsStorage;
 use crate::work::{StopFlag, WorkError};
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(super) struct InspectArgs {
     /// The recording
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = OsStringValueParser::new().try_map(location::parse))]
     file: PathBuf,
     /// Print the mapping that would be inferred, instead of what the recording holds
     #[arg(long)]

@@ -2,12 +2,14 @@
 
 use super::args::parse_store;
 use super::exit::{Code, Failure, Outcome, session_failure};
+use super::location;
 use super::output;
 use crate::clock::Clock;
 use crate::dataset::reason;
 use crate::queue::{Cancelled, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, QueueSettings};
 use crate::recipe;
 use crate::session::Session;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use roboflow_fsm::id::JobId;
 use serde::Serialize;
@@ -94,7 +96,7 @@ struct QueuePlace {
     #[arg(long, value_name = "STORE", value_parser = parse_store)]
     store: Option<PathBuf>,
     /// The queue of the run that fills this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(location::parse))]
     out: Option<PathBuf>,
 }
 

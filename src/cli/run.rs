@@ -2,10 +2,12 @@
 
 use super::args::{LogArgs, StopArgs, TuneArgs};
 use super::exit::Outcome;
+use super::location;
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::run::{self, Request};
 use crate::signal::Stream;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
@@ -26,10 +28,10 @@ code 75. SIGUSR1 finishes the jobs in hand first.";
 #[command(after_help = AFTER_HELP)]
 pub(super) struct RunArgs {
     /// Recordings: files, folders (searched for *.mcap), or quoted globs
-    #[arg(value_name = "INPUT", required_unless_present = "resume")]
+    #[arg(value_name = "INPUT", required_unless_present = "resume", value_parser = OsStringValueParser::new().try_map(location::parse))]
     inputs: Vec<PathBuf>,
     /// The dataset's folder: new, empty, or from an earlier run of the same command
-    #[arg(long, short, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(location::parse))]
     out: PathBuf,
     /// Which topics and fields become which features
     #[arg(long, short, value_name = "FILE")]

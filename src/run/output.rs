@@ -78,7 +78,7 @@ pub(super) enum OutputError {
         reason: String,
     },
     /// It cannot be written or read.
-    #[error("the output cannot be used: {0}")]
+    #[error("the output cannot be used")]
     Storage(#[from] StorageError),
     /// It cannot be looked into.
     #[error("{output}: cannot be used as an output: {source}")]
