@@ -14,6 +14,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
+#[expect(clippy::print_stdout, reason = "says what a seed gave, for those who look")]
 fn storm(blow: Blow, cases: u64) {
     let seconds = setting("SECONDS", 60) as f64; // of recording
     let lab = Lab::with(2, &Robot { seconds, cameras: 1, ..Robot::default() });

@@ -2,6 +2,12 @@
 //!
 //! It looks for names only, and lists them in `PITFALLS.md`. What each test holds is in the test.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a file that cannot be read is a failed test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

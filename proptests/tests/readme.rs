@@ -2,6 +2,8 @@
 //!
 //! What that command prints is held by hand, as times and paths differ.
 
+#![expect(clippy::unwrap_used, reason = "a page that cannot be read is a failed test")]
+
 use roboflow_fsm::diagram::{embed, embedded};
 use std::fs;
 use std::path::{Path, PathBuf};
