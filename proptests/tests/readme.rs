@@ -21,7 +21,9 @@ fn the_front_page_shows_the_machine_as_it_is() {
     let mermaid = page("fsm/diagrams/machine.mmd"); // which its own crate's test holds to the machine
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let fresh = embed(&page("README.md"), &mermaid).expect("README.md holds both markers");
-        fs::write(root().join("README.md"), fresh).unwrap();
+        if fresh != page("README.md") {
+            fs::write(root().join("README.md"), fresh).unwrap(); // other tests read it meanwhile
+        }
     }
     assert!(
         embedded(&page("README.md"), &mermaid),
