@@ -7,6 +7,8 @@ pub mod args;
 pub mod duration;
 pub mod exit;
 pub mod output;
+pub mod storage;
+pub mod store;
 
 mod diagram;
 mod inspect;

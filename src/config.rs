@@ -28,8 +28,6 @@ pub struct WorkerConfig {
     pub label: String,
     /// Where the steps are written, if anywhere.
     pub transition_log: Option<PathBuf>,
-    /// Whether commits are made durable against a power cut.
-    pub store_sync_full: bool,
 }
 
 /// A setting that cannot be right. The text says which, with the arithmetic.
@@ -109,7 +107,6 @@ impl WorkerConfig {
             max_attempts: tune.max_attempts,
             label: tune.name.clone().unwrap_or_else(host_name),
             transition_log: tune.transition_log.clone(),
-            store_sync_full: tune.store_sync == "full",
         })
     }
 }

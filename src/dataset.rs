@@ -7,7 +7,7 @@ use crate::convert::recording::RecordingWork;
 use crate::error::{Class, Classified};
 use crate::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
 use crate::queue::{BatchRecord, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, Source};
-use crate::storage::{StorageError, create_location, open_location};
+use crate::storage::{Places, StorageError};
 use crate::work::{StopFlag, Work, WorkError};
 use crate::worker::Assignment;
 use crate::worker::conversion::Opener;
@@ -29,6 +29,7 @@ const ASSEMBLY_PREFIX: &str = "assembly/";
 pub struct DatasetOpener {
     queue: Queue,
     runtime: Handle,
+    places: Places,
 }
 
 /// Where a recording's segments are staged, below its batch's staging.
@@ -42,13 +43,16 @@ impl Opener for DatasetOpener {
         let batch = &assignment.batch;
         let mapping_text = self.ask(stop, || self.runtime.block_on(self.queue.config(&batch.config)))?;
         match &record.kind {
-            JobKind::Convert { source } => recording(record.id, source, batch, &mapping_text, stop),
+            JobKind::Convert { source } => {
+                recording(&self.places, record.id, source, batch, &mapping_text, stop)
+            }
             JobKind::Assemble => self.assembly(batch, mapping_text, stop),
         }
     }
 }
 
 fn recording(
+    places: &Places,
     job: JobId,
     source: &Source,
     batch: &BatchRecord,
@@ -57,14 +61,14 @@ fn recording(
 ) -> Result<Box<dyn Work>, WorkError> {
     let mapping = Mapping::parse("the mapping", mapping_text)
         .map_err(|error| WorkError::Permanent(error.to_string()))?;
-    let input = open_location(&source.location).map_err(storage)?;
+    let input = places.open(&source.location, stop).map_err(storage)?;
     let seen = input.head(&source.key).map_err(storage)?;
     if (seen.size, &seen.version) != (source.size, &source.version) {
         let text =
             format!("{}: the recording has changed since it was submitted: submit it again", source.name);
         return Err(WorkError::Permanent(text));
     }
-    let staging = create_location(&batch.staging).map_err(storage)?;
+    let staging = places.create(&batch.staging, stop).map_err(storage)?;
     let work = RecordingWork::open(
         input,
         &source.key,
@@ -87,8 +91,8 @@ fn storage(error: StorageError) -> WorkError {
 
 impl DatasetOpener {
     /// Over this queue. `runtime` is where its operations run; never one that the conversion threads belong to.
-    pub fn new(queue: Queue, runtime: Handle) -> Self {
-        Self { queue, runtime }
+    pub fn new(queue: Queue, runtime: Handle, places: Places) -> Self {
+        Self { queue, runtime, places }
     }
 
     fn assembly(
@@ -115,8 +119,8 @@ impl DatasetOpener {
             }
         }
         skipped.sort_unstable_by(|a, b| a.source.cmp(&b.source));
-        let staging = create_location(&batch.staging).map_err(storage)?;
-        let out = create_location(&batch.out).map_err(storage)?;
+        let staging = self.places.create(&batch.staging, stop).map_err(storage)?;
+        let out = self.places.create(&batch.out, stop).map_err(storage)?;
         let options =
             AssembleOptions { robot_type: None, skipped, mapping_text, scratch: ASSEMBLY_PREFIX.to_owned() };
         Ok(Box::new(AssembleWork::open(staging, &prefixes, out, options)?))

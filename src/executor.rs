@@ -11,7 +11,6 @@ mod owed;
 mod store;
 
 use crate::metrics::Metrics;
-use crate::work::StopFlag;
 use crate::worker::Assignment;
 use crate::worker::conversion::{Conversion, Order};
 use crate::worker::lease::Lease;
@@ -130,7 +129,7 @@ impl Executor {
             self.store.mailbox().answer(input);
             return;
         };
-        self.conversion.run(Order { id, assignment, segment, stop: StopFlag::default() });
+        self.conversion.run(Order { id, assignment, segment });
     }
 }
 

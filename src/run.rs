@@ -23,7 +23,8 @@ use crate::recipe::{self, Recipe};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::storage::fs::FsStorage;
-use crate::storage::{SharedStorage, Storage};
+use crate::storage::{Places, SharedStorage, Storage};
+use crate::store::StorePlace;
 use crate::telemetry;
 use crate::work::StopFlag;
 use indicatif::MultiProgress;
@@ -96,12 +97,12 @@ fn convert(
     signals: &Stream,
 ) -> Outcome {
     let Plan { note, output, config } = plan;
-    let queue_path = recipe::queue_path(&output.path);
-    let session = Session::open(&queue_path, config.queue_settings(), config.store_sync_full, clock)
-        .map_err(session_failure)?;
+    let durability = request.tune.store_sync.unwrap_or_default();
+    let place = StorePlace::Sqlite { path: recipe::queue_path(&output.path), durability };
+    let session = Session::open(&place, config.queue_settings(), clock).map_err(session_failure)?;
     let supervisor =
         Supervisor::submit(&session, note, &output.path, request.skip_failed).or_exit(Code::Io)?;
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime()));
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), Places::default()));
     let worker = session.start(config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&Input::Signal(signal))));

@@ -8,12 +8,11 @@ use crate::config::WorkerConfig;
 use crate::error::{Class, Classified};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, QueueSettings};
-use crate::store::sqlite::{Durability, SqliteStore};
-use crate::store::{SharedStore, StoreError};
+use crate::store::{StoreError, StorePlace};
 use crate::worker::conversion::Opener;
+use crate::worker::lease::Home;
 use crate::worker::{Departed, Parts, StartError, Worker, watchdog};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -26,8 +25,7 @@ const LINGER: Duration = Duration::from_millis(20);
 /// One process's means.
 #[derive(Debug)]
 pub struct Session {
-    path: PathBuf,
-    durability: Durability,
+    place: StorePlace,
     runtime: Runtime,
     queue: Queue,
     clock: Clock,
@@ -68,41 +66,34 @@ impl Classified for SessionError {
 }
 
 impl Session {
-    /// Opens the queue at this path, which must be there.
+    /// Opens the queue at this place; a file must be there.
     ///
     /// # Errors
     /// When it is not, or cannot be used.
     pub fn open_existing(
-        path: &Path,
+        place: &StorePlace,
         settings: QueueSettings,
-        full_sync: bool,
         clock: Clock,
     ) -> Result<Self, SessionError> {
-        if !path.is_file() {
+        if let Some(path) = place.missing_file() {
             return Err(SessionError::Missing { path: path.display().to_string() });
         }
-        Self::open(path, settings, full_sync, clock)
+        Self::open(place, settings, clock)
     }
 
-    /// Opens the queue at this path, or makes it.
+    /// Opens the queue at this place; a file is made where there is none.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(
-        path: &Path,
-        settings: QueueSettings,
-        full_sync: bool,
-        clock: Clock,
-    ) -> Result<Self, SessionError> {
-        let durability = if full_sync { Durability::Full } else { Durability::Normal };
+    pub fn open(place: &StorePlace, settings: QueueSettings, clock: Clock) -> Result<Self, SessionError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)
             .thread_name("store")
-            .enable_time()
+            .enable_all()
             .build()?;
-        let queue = queue(path, durability, settings)?;
+        let queue = runtime.block_on(queue(place, &settings))?;
         let metrics = Arc::new(Metrics::default());
-        Ok(Self { path: path.to_path_buf(), durability, runtime, queue, clock, metrics })
+        Ok(Self { place: place.clone(), runtime, queue, clock, metrics })
     }
 
     /// The queue.
@@ -128,7 +119,7 @@ impl Session {
         let lease_ms = config.settings.lease_ms;
         let parts = Parts {
             queue: self.queue(),
-            lease_queue: queue(&self.path, self.durability, self.queue.settings().clone())?,
+            lease_home: Home::open(queue(&self.place, self.queue.settings()))?,
             opener,
             runtime: self.runtime(),
             clock: self.clock,
@@ -145,7 +136,6 @@ impl Session {
     }
 }
 
-fn queue(path: &Path, durability: Durability, settings: QueueSettings) -> Result<Queue, StoreError> {
-    let store: SharedStore = Arc::new(SqliteStore::open(path, durability)?);
-    Ok(Queue::new(store, settings))
+async fn queue(place: &StorePlace, settings: &QueueSettings) -> Result<Queue, SessionError> {
+    Ok(Queue::new(place.open().await?, settings.clone()))
 }

@@ -27,7 +27,6 @@ use crate::error::{Class, Classified};
 use crate::executor::{Executor, StoreParts};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::reaper::Reaper;
 use crate::translog::{self, Translog, TranslogError};
 use board::Board;
 use conversion::{Conversion, ConversionThread, Note, Opener};
@@ -51,8 +50,8 @@ pub type Bite = Box<dyn FnOnce(&Board) + Send>;
 pub struct Parts {
     /// The queue, for the machines.
     pub queue: Queue,
-    /// The queue through a store handle of its own, for the lease thread alone.
-    pub lease_queue: Queue,
+    /// What the lease thread has for itself alone.
+    pub lease_home: lease::Home,
     /// Opens jobs.
     pub opener: Arc<dyn Opener>,
     /// Where store operations run.
@@ -170,8 +169,7 @@ impl Worker {
                 pod: config.label.clone(),
                 machines: config.machines,
             },
-            parts.lease_queue.clone(),
-            Reaper::new(parts.lease_queue, settings.renew_interval_ms, Arc::clone(&parts.metrics)),
+            parts.lease_home,
             mailboxes.clone(),
             Arc::clone(&board),
             parts.clock,

@@ -21,6 +21,7 @@ use roboflow::store::{Pair, SharedStore, Store, StoreError, StoreTime, Txn};
 use roboflow::translog::{Head, Line};
 use roboflow::work::{SegmentDone, StopFlag, Work, WorkError};
 use roboflow::worker::conversion::Opener;
+use roboflow::worker::lease::Home;
 use roboflow::worker::{Assignment, Parts, Worker};
 use std::fmt;
 use std::sync::Arc;
@@ -227,7 +228,6 @@ impl WorkerLab {
             max_attempts: 3,
             label: "lab".to_owned(),
             transition_log: Some(log.path().to_path_buf()),
-            store_sync_full: false,
         };
         Self {
             store,
@@ -303,10 +303,12 @@ impl WorkerLab {
             gate: self.lease_gate.subscribe(),
             waiting: Arc::default(),
         });
+        let lease_queue = Queue::new(lease, self.queue.settings().clone());
         let bitten = Arc::clone(&self.bitten);
         let parts = Parts {
             queue: Queue::new(gated, self.queue.settings().clone()),
-            lease_queue: Queue::new(lease, self.queue.settings().clone()),
+            lease_home: Home::open(async { Ok::<_, std::io::Error>(lease_queue) })
+                .expect("a runtime for the lease"),
             opener: Arc::new(TestOpener { segments, segment: Arc::new(segment) }),
             runtime: self.runtime.handle().clone(),
             clock: Clock::start(),

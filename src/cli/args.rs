@@ -2,6 +2,7 @@
 
 use super::duration::Millis;
 use super::exit::{Code, Failure, Outcome};
+use crate::store::Durability;
 use crate::telemetry::{self, LogFormat};
 use clap::Args;
 use indicatif::MultiProgress;
@@ -81,9 +82,10 @@ pub struct TuneArgs {
     /// How often the lease is renewed
     #[arg(long, default_value = "3s", value_name = "DURATION")]
     pub renew_interval: Millis,
-    /// How hard the queue's commits are made durable: normal survives any kill of the process, full a power cut too
-    #[arg(long, default_value = "normal", value_name = "normal|full", value_parser = ["normal", "full"])]
-    pub store_sync: String,
+    /// How hard the commits of a queue in a file are made durable: normal survives any kill of the process, full a power
+    /// cut too [default: normal]
+    #[arg(long, value_name = "normal|full", value_parser = parse_sync)]
+    pub store_sync: Option<Durability>,
     /// Write every step of the state machine to this file, as lines of JSON
     #[arg(long, value_name = "FILE")]
     pub transition_log: Option<PathBuf>,
@@ -92,13 +94,10 @@ pub struct TuneArgs {
     pub name: Option<String>,
 }
 
-/// Reads a store's address. Only `sqlite:PATH` for now.
-///
-/// # Errors
-/// A sentence about what would be valid.
-pub fn parse_store(text: &str) -> Result<PathBuf, String> {
-    match text.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
-        _ => Err(format!("{text:?} is no store that this program knows: write sqlite:PATH")),
+fn parse_sync(text: &str) -> Result<Durability, String> {
+    match text {
+        "normal" => Ok(Durability::Normal),
+        "full" => Ok(Durability::Full),
+        _ => Err(format!("{text:?} is neither normal nor full")),
     }
 }

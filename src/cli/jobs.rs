@@ -1,14 +1,15 @@
 //! `roboflow jobs`: the jobs of a queue, for people and scripts.
 
-use super::args::parse_store;
 use super::exit::{Code, Failure, Outcome, session_failure};
 use super::location;
 use super::output;
+use super::store::StoreArgs;
 use crate::clock::Clock;
 use crate::dataset::reason;
 use crate::queue::{Cancelled, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, QueueSettings};
 use crate::recipe;
 use crate::session::Session;
+use crate::store::{Durability, StorePlace};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use roboflow_fsm::id::JobId;
@@ -26,6 +27,7 @@ Examples:
   roboflow jobs list --out set --status dead
   roboflow jobs get 3f2a… --out set
   roboflow jobs stats --store sqlite:/var/lib/roboflow/queue.db --json
+  roboflow jobs list --pd pd-0:2379 --status leased
   roboflow jobs retry 3f2a… --out set";
 
 /// What was typed.
@@ -90,14 +92,12 @@ struct Place {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 struct QueuePlace {
-    /// The queue: sqlite:PATH
-    #[arg(long, value_name = "STORE", value_parser = parse_store)]
-    store: Option<PathBuf>,
-    /// The queue of the run that fills this folder
+    /// The queue of the run that fills this folder. Wins over --store and --pd
     #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(location::parse))]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 fn parse_status(text: &str) -> Result<JobStatus, String> {
@@ -173,13 +173,14 @@ struct Open {
 
 impl Open {
     fn at(place: &QueuePlace) -> Outcome<Self> {
-        let path = match (&place.store, &place.out) {
-            (Some(store), _) => store.clone(),
-            (None, Some(out)) => recipe::queue_path(out),
-            (None, None) => return Err(Failure::new(Code::Config, "give --store or --out")),
+        let store = match &place.out {
+            Some(out) => {
+                StorePlace::Sqlite { path: recipe::queue_path(out), durability: Durability::default() }
+            }
+            None => place.store.required(None)?,
         };
-        let session = Session::open_existing(&path, QueueSettings::default(), false, Clock::start())
-            .map_err(session_failure)?;
+        let settings = place.store.queue_settings(QueueSettings::default())?;
+        let session = Session::open_existing(&store, settings, Clock::start()).map_err(session_failure)?;
         let queue = session.queue();
         Ok(Self { session, queue })
     }

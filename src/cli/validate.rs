@@ -2,9 +2,10 @@
 
 use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output;
+use super::storage::StorageArgs;
 use crate::error::{Class, Classified};
 use crate::lerobot::validate::{Problem, Report, validate};
-use crate::storage::open_location;
+use crate::work::StopFlag;
 use clap::Args;
 use std::fmt::Write;
 
@@ -19,16 +20,18 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ValidateArgs {
-    /// The dataset's folder
+    /// The dataset: a folder, or s3://bucket/prefix
     #[arg(value_name = "DATASET")]
     dataset: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    storage: StorageArgs,
 }
 
 pub(super) fn run(args: &ValidateArgs) -> Outcome {
-    let storage = open_location(&args.dataset).or_exit(Code::NoInput)?;
+    let storage = args.storage.places().open(&args.dataset, &StopFlag::default()).or_exit(Code::NoInput)?;
     let report = validate(&storage).map_err(|error| {
         let code = if error.class() == Class::Transient { Code::Io } else { Code::NoInput };
         Failure { code, error: error.into() }

@@ -1,7 +1,9 @@
 //! `roboflow worker`: works on an existing queue until asked to stop.
 
-use super::args::{LogArgs, StopArgs, TuneArgs, parse_store};
+use super::args::{LogArgs, StopArgs, TuneArgs};
 use super::exit::{Code, OrExit, Outcome, session_failure};
+use super::storage::StorageArgs;
+use super::store::StoreArgs;
 use crate::clock::Clock;
 use crate::config::{Defaults, WorkerConfig};
 use crate::dataset::DatasetOpener;
@@ -9,27 +11,28 @@ use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use clap::Args;
 use indicatif::MultiProgress;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
 Examples:
   roboflow worker --store sqlite:set/.roboflow/queue.db
   roboflow worker --store sqlite:/var/lib/roboflow/queue.db --workers 4 --log-format json
+  roboflow worker --pd pd-0:2379,pd-1:2379
 
-Any number of workers share a queue, in one process or in many of one host. One that is asked to stop hands its jobs back \
+Any number of workers share a queue: in one process, in many of one host, and, on a cluster, on many hosts. One that is asked to stop hands its jobs back \
 with their last checkpoint, ready at once for another; one that is killed is found by the others when its lease expires.";
 
 /// What was typed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct WorkerArgs {
-    /// The queue: sqlite:PATH
-    #[arg(long, value_name = "STORE", value_parser = parse_store)]
-    store: PathBuf,
     /// Jobs at once
     #[arg(long, short, value_name = "N", default_value_t = 1, env = "WORKER_MAX_CONCURRENT_JOBS")]
     workers: u32,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    storage: StorageArgs,
     #[command(flatten)]
     stop: StopArgs,
     #[command(flatten)]
@@ -41,14 +44,15 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     log.start("info", MultiProgress::new())?;
     let config = WorkerConfig::build(args.workers, &args.stop, &args.tune, Defaults::worker())
         .or_exit(Code::Config)?;
-    let session = Session::open_existing(&args.store, config.queue_settings(), config.store_sync_full, clock)
-        .map_err(session_failure)?;
+    let place = args.store.required(args.tune.store_sync)?;
+    let settings = args.store.queue_settings(config.queue_settings())?;
+    let session = Session::open_existing(&place, settings, clock).map_err(session_failure)?;
     let metrics = session.metrics();
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime()));
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), args.storage.places()));
     let worker = session.start(&config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&roboflow_fsm::Input::Signal(signal))));
-    tracing::info!(store = %args.store.display(), workers = args.workers, "working until asked to stop");
+    tracing::info!(store = %place, workers = args.workers, "working until asked to stop");
     let (exit, departed) = worker.join();
     signals.leave_at_once(LeaveCode::Clean);
     session.close(departed);

@@ -7,6 +7,7 @@ use super::Hand;
 use super::owed::Owed;
 use crate::metrics::Metrics;
 use crate::queue::{self, Claim, FarewellNote, JobResult, Queue, QueueError, ReleaseRequest, WriteId};
+use crate::work::StopFlag;
 use crate::worker::Assignment;
 use crate::worker::conversion::Note;
 use crate::worker::lease::Lease;
@@ -93,7 +94,8 @@ impl StoreSide {
         let Claim { job: record, batch, epoch, .. } = claim;
         let grant = Grant { job: record.id, epoch, generation, segments_done: record.checkpoint };
         let incarnation = by.incarnation;
-        let assignment = Assignment { job: record.id, epoch, generation, incarnation, record, batch };
+        let stop = StopFlag::default();
+        let assignment = Assignment { job: record.id, epoch, generation, incarnation, record, batch, stop };
         self.parts.metrics.jobs_claimed.inc();
         tracing::info!(
             machine = self.machine,

@@ -1,27 +1,9 @@
-//! From what the user typed to a storage: paths and `file://` URLs.
+//! What a location names on this host: paths and `file://` URLs.
 //!
-//! A scheme that is not served is refused by name; nothing ever falls back to the local disk in silence.
+//! It opens nothing. A scheme that is not the disk's is refused by name, never taken for a path.
 
-use super::fs::FsStorage;
-use super::{SharedStorage, StorageError};
+use super::StorageError;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-/// Opens a place to read from: a path or a `file://` URL. It must exist.
-///
-/// # Errors
-/// [`StorageError::Refused`] names the location and what to do.
-pub fn open_location(location: &str) -> Result<SharedStorage, StorageError> {
-    Ok(Arc::new(FsStorage::open(&local_path(location)?)?))
-}
-
-/// Opens a place to write to, and makes it if need be. That it can be written is tried at once.
-///
-/// # Errors
-/// [`StorageError::Refused`] names the location and what to do.
-pub fn create_location(location: &str) -> Result<SharedStorage, StorageError> {
-    Ok(Arc::new(FsStorage::create(&local_path(location)?)?))
-}
 
 /// The path that a location names, when it names one.
 ///
@@ -51,7 +33,7 @@ pub fn local_path(location: &str) -> Result<PathBuf, StorageError> {
                 .map(PathBuf::from)
                 .ok_or_else(|| refuse("a `%` is not followed by two hex digits of UTF-8"))
         }
-        "s3" => Err(refuse("object storage comes with the fleet version: give a path or a file:// URL")),
+        "s3" => Err(refuse("object storage is not this host's disk: give a path or a file:// URL")),
         _ => Err(refuse("this scheme is not served: give a path or a file:// URL")),
     }
 }
@@ -93,13 +75,13 @@ mod tests {
     #[test]
     fn pitfall_29_other_schemes_never_fall_back_to_the_disk() {
         for (location, word) in [
-            ("s3://bucket/x", "fleet"),
+            ("s3://bucket/x", "not this host's disk"),
             ("gs://bucket/x", "not served"),
             ("file://host/x", "this host"),
             ("file:///a%2", "hex"),
             ("", "empty"),
         ] {
-            let message = create_location(location).unwrap_err().to_string();
+            let message = local_path(location).unwrap_err().to_string();
             assert!(message.contains(word) && message.contains(location), "{message}");
         }
     }

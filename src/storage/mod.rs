@@ -13,10 +13,13 @@ pub mod fs;
 mod key;
 mod location;
 pub mod memory;
+mod places;
+pub mod s3;
 
 pub use key::MAX_KEY_BYTES;
 pub(crate) use key::is_partial;
-pub use location::{create_location, local_path, open_location};
+pub use location::local_path;
+pub use places::Places;
 
 use crate::error::{Class, Classified};
 use crate::work::WorkError;

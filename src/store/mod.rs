@@ -20,9 +20,12 @@
 
 pub mod memory;
 mod optimistic;
+mod place;
 pub mod sqlite;
+pub mod tikv;
 
 pub use memory::MemoryStore;
+pub use place::StorePlace;
 pub use sqlite::{Durability, SqliteStore};
 
 use crate::error::{Class, Classified};

@@ -42,8 +42,6 @@ pub struct Order {
     pub assignment: Arc<Assignment>,
     /// Which segment, from 0.
     pub segment: u32,
-    /// Asks it to stop.
-    pub stop: StopFlag,
 }
 
 #[derive(Debug)]
@@ -118,7 +116,7 @@ impl Conversion {
     /// Hands over a segment. Its answer goes to the mailbox; a thread that takes no orders any more is a fault.
     pub fn run(&mut self, order: Order) {
         let id = order.id;
-        self.in_flight = Some((id, order.stop.clone()));
+        self.in_flight = Some((id, order.assignment.stop.clone()));
         if self.commands.try_send(Command::Run(order)).is_err() {
             self.mailbox.answer(Input::ConvertAnswered { id, answer: ConvertAnswer::Fault });
         }
@@ -184,7 +182,9 @@ impl ConversionThread {
                 }
                 Command::Run(order) => {
                     let started = Instant::now();
-                    let ran = catch_unwind(AssertUnwindSafe(|| self.run(&mut open, &order)));
+                    let ran = catch_unwind(AssertUnwindSafe(|| {
+                        self.run(&mut open, &order).map_err(|error| meant(error, &order.assignment.stop))
+                    }));
                     let answer = self.answer(&mut open, ran, started);
                     self.mailbox.answer(Input::ConvertAnswered { id: order.id, answer });
                 }
@@ -193,19 +193,19 @@ impl ConversionThread {
     }
 
     fn run(&self, open: &mut Option<Open>, order: &Order) -> Result<SegmentDone, WorkError> {
-        let Assignment { job, epoch, .. } = *order.assignment;
+        let Assignment { job, epoch, ref stop, .. } = *order.assignment;
         let fits = open.as_ref().is_some_and(|held| held.task.job == job && held.epoch == epoch);
         if !fits {
             *open = None;
-            let work = self.opener.open(&order.assignment, &order.stop)?;
+            let work = self.opener.open(&order.assignment, stop)?;
             let source = order.assignment.source().to_owned();
             let task = Task { job, source, segments_done: order.segment, segments: work.segments() };
             self.board.works(self.machine, Some(task.clone()));
             *open = Some(Open { epoch, task, work });
         }
         let Some(held) = open.as_mut() else { return Err(WorkError::Stopped) };
-        order.stop.check()?;
-        let done = held.work.run(order.segment, &order.stop)?;
+        stop.check()?;
+        let done = held.work.run(order.segment, stop)?;
         held.task.segments_done = order.segment + 1;
         if held.task.segments_done >= held.task.segments {
             self.warn(held);
@@ -263,6 +263,14 @@ impl ConversionThread {
             WorkError::Permanent(_) => ConvertAnswer::Permanent,
             WorkError::Transient(_) | WorkError::Stopped => ConvertAnswer::Transient,
         }
+    }
+}
+
+/// What waited for a storage and was asked to stop says that it got nothing: that is no trouble of the job.
+fn meant(error: WorkError, stop: &StopFlag) -> WorkError {
+    match error {
+        WorkError::Transient(_) if stop.is_set() => WorkError::Stopped,
+        error => error,
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -62,21 +63,40 @@ struct Shared {
 #[error("the lease could not be confirmed in time")]
 pub struct Unconfirmed;
 
-impl Lease {
-    /// Starts the thread. `store` opens the queue for it alone; `mailboxes` hear of what becomes of the lease.
+/// What the lease has for itself alone: a runtime, and a handle of the queue that was opened on it.
+#[derive(Debug)]
+pub struct Home {
+    runtime: Runtime,
+    queue: Queue,
+}
+
+impl Home {
+    /// Makes the runtime and opens the queue on it. Blocks for as long as opening takes.
     ///
     /// # Errors
-    /// When the thread or its runtime cannot be started.
+    /// When the runtime cannot be started, or what opening gave.
+    pub fn open<E: From<io::Error>>(open: impl Future<Output = Result<Queue, E>>) -> Result<Self, E> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let queue = runtime.block_on(open)?;
+        Ok(Self { runtime, queue })
+    }
+}
+
+impl Lease {
+    /// Starts the thread. `mailboxes` hear of what becomes of the lease.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
     pub fn start(
         settings: LeaseSettings,
-        queue: Queue,
-        reaper: Reaper,
+        home: Home,
         mailboxes: Vec<Mailbox>,
         board: Arc<Board>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let Home { runtime, queue } = home;
+        let reaper = Reaper::new(queue.clone(), settings.renew_interval_ms, Arc::clone(&metrics));
         let renewing = AtomicU32::new(settings.machines);
         let shared = Arc::new(Shared {
             clock,
