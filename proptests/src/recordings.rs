@@ -108,9 +108,9 @@ impl Storage for CountingStorage {
         self.inner.head(key)
     }
 
-    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+    fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError> {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).push((offset, len));
-        self.inner.read_at(key, offset, len)
+        self.inner.read_at(object, offset, len)
     }
 
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError> {
@@ -133,7 +133,15 @@ impl Storage for CountingStorage {
         self.inner.delete(key)
     }
 
+    fn delete_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        self.inner.delete_all(prefix)
+    }
+
     fn sweep(&self, prefix: &str) -> Result<u64, StorageError> {
         self.inner.sweep(prefix)
+    }
+
+    fn sweep_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        self.inner.sweep_all(prefix)
     }
 }

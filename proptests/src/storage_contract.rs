@@ -5,7 +5,7 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a broken promise fails the test at once")]
 
 use roboflow::error::{Class, Classified};
-use roboflow::storage::{SharedStorage, StorageError};
+use roboflow::storage::{ObjectInfo, SharedStorage, StorageError};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,10 @@ pub const PROMISES: &[Promise] = &[
     ("a listing is in the order of the keys' bytes", listing_is_in_byte_order),
     ("nothing is visible before finish", nothing_is_visible_before_finish),
     ("an object is replaced whole", an_object_is_replaced_whole),
+    ("reads never mix two versions", reads_never_mix_two_versions),
     ("a version changes with its object", a_version_changes_with_its_object),
     ("deleting is idempotent", deleting_is_idempotent),
+    ("deleting all takes what is under the prefix alone", deleting_all_takes_the_prefix_alone),
     ("a sweep leaves objects and living writers alone", a_sweep_leaves_the_living_alone),
     ("writers of one key do not mix", writers_of_one_key_do_not_mix),
 ];
@@ -67,6 +69,7 @@ fn what_is_put_is_read(storage: &SharedStorage) {
 
 fn reads_are_by_range(storage: &SharedStorage) {
     storage.put("x", b"0123456789").expect("put");
+    let object = storage.head("x").expect("head");
     for (offset, len, want) in [
         (0, 4, "0123"),
         (8, 1, "8"),
@@ -76,19 +79,27 @@ fn reads_are_by_range(storage: &SharedStorage) {
         (3, 0, ""),
         (u64::MAX, usize::MAX, ""),
     ] {
-        assert_eq!(storage.read_at("x", offset, len).expect("read_at"), want.as_bytes(), "{offset}+{len}");
+        assert_eq!(
+            storage.read_at(&object, offset, len).expect("read_at"),
+            want.as_bytes(),
+            "{offset}+{len}"
+        );
     }
-    assert_eq!(storage.read_at("x", 0, usize::MAX).expect("no allocation by the length asked for").len(), 10);
+    assert_eq!(
+        storage.read_at(&object, 0, usize::MAX).expect("no allocation by the length asked for").len(),
+        10
+    );
     assert!(matches!(storage.read("x", 9), Err(StorageError::Invalid { .. })));
 }
 
 fn what_is_missing_is_said_to_be(storage: &SharedStorage) {
     storage.put("folder/x", b"1").expect("put");
+    let there = storage.head("folder/x").expect("head");
     for key in ["y", "folder", "folder/y", "folder/x/below"] {
         for result in [
             storage.head(key).map(|_| ()),
             storage.read(key, 9).map(|_| ()),
-            storage.read_at(key, 0, 9).map(|_| ()),
+            storage.read_at(&ObjectInfo { key: key.to_owned(), ..there.clone() }, 0, 9).map(|_| ()),
         ] {
             let error = result.expect_err(key);
             assert!(matches!(error, StorageError::NotFound { .. }), "{key}: {error}");
@@ -119,7 +130,9 @@ fn wrong_keys_are_refused(storage: &SharedStorage) {
         let results = [
             storage.head(key).map(|_| ()),
             storage.read(key, 9).map(|_| ()),
-            storage.read_at(key, 0, 9).map(|_| ()),
+            storage
+                .read_at(&ObjectInfo { key: key.to_owned(), size: 9, version: "1".into() }, 0, 9)
+                .map(|_| ()),
             storage.put(key, b"x"),
             storage.writer(key).map(|_| ()),
             storage.delete(key),
@@ -132,7 +145,8 @@ fn wrong_keys_are_refused(storage: &SharedStorage) {
         }
     }
     for prefix in ["a", "/", "../", "a/../"] {
-        assert!(storage.list(prefix).is_err() && storage.sweep(prefix).is_err(), "{prefix}");
+        assert!(storage.list(prefix).is_err() && storage.delete_all(prefix).is_err(), "{prefix}");
+        assert!(storage.sweep(prefix).is_err() && storage.sweep_all(prefix).is_err(), "{prefix}");
     }
     assert!(keys(storage, "").is_empty());
 }
@@ -172,7 +186,7 @@ fn an_object_is_replaced_whole(storage: &SharedStorage) {
         move || {
             let mut reads = 0u32;
             while !done.load(Ordering::Acquire) || reads == 0 {
-                let body = storage.read_at("x", 0, 1_000_000).expect("there is an object at every moment");
+                let body = storage.read("x", 1_000_000).expect("there is an object at every moment");
                 let number = usize::from(body[0]);
                 assert!(
                     body.len() == SIZES[number % 2] && body.iter().all(|byte| usize::from(*byte) == number)
@@ -186,6 +200,33 @@ fn an_object_is_replaced_whole(storage: &SharedStorage) {
     }
     done.store(true, Ordering::Release);
     reader.join().expect("the reader saw whole objects only");
+}
+
+fn reads_never_mix_two_versions(storage: &SharedStorage) {
+    storage.put("x", &[1; 3_000_000]).expect("put");
+    let first = storage.head("x").expect("head");
+    for offset in 0..3 {
+        let part = storage.read_at(&first, offset * 100_000, 100_000).expect("read_at");
+        assert!(part.len() == 100_000 && part.iter().all(|byte| *byte == 1));
+    }
+    storage.put("x", &[2; 3_000_000]).expect("put");
+    // What was read ahead of the old version may still be given; never a byte of the new one.
+    let mut changed = false;
+    for offset in 3..30 {
+        match storage.read_at(&first, offset * 100_000, 100_000) {
+            Ok(part) => assert!(part.len() == 100_000 && part.iter().all(|byte| *byte == 1)),
+            Err(error) => {
+                assert!(matches!(&error, StorageError::Changed { key, .. } if key == "x"), "{error}");
+                changed = true;
+            }
+        }
+    }
+    assert!(changed, "a replaced object is noticed before its end");
+    let second = storage.head("x").expect("head");
+    assert!(storage.read_at(&second, 0, 3_000_000).expect("read_at").iter().all(|byte| *byte == 2));
+    storage.delete("x").expect("delete");
+    let gone = storage.read_at(&second, 2_999_999, 1).expect_err("it is gone");
+    assert!(matches!(gone, StorageError::NotFound { .. } | StorageError::Changed { .. }), "{gone}");
 }
 
 fn a_version_changes_with_its_object(storage: &SharedStorage) {
@@ -207,12 +248,29 @@ fn deleting_is_idempotent(storage: &SharedStorage) {
     storage.put("a/b", b"a key may follow where others were below it").expect("put");
 }
 
+fn deleting_all_takes_the_prefix_alone(storage: &SharedStorage) {
+    let (below, others) = (["a/b/x", "a/b/y/z", "a/b/ä ö"], ["a/b!", "a/bc/x", "a0"]);
+    for key in below.iter().chain(&others) {
+        storage.put(key, b"1").expect("put");
+    }
+    assert_eq!(storage.delete_all("a/b/").expect("delete_all"), 3);
+    assert_eq!(storage.delete_all("a/b/").expect("again"), 0);
+    assert_eq!(keys(storage, ""), others);
+    for number in 0..1_100 {
+        storage.put(&format!("many/{number}"), b"").expect("put");
+    }
+    assert_eq!(storage.delete_all("many/").expect("more than a request takes"), 1_100);
+    assert_eq!(storage.delete_all("").expect("everything"), 3);
+    assert!(keys(storage, "").is_empty());
+}
+
 fn a_sweep_leaves_the_living_alone(storage: &SharedStorage) {
     storage.put("a/x", b"1").expect("put");
     let mut writer = storage.writer("a/y").expect("writer");
     writer.write_all(b"part").expect("write");
     assert_eq!(storage.sweep("").expect("sweep"), 0);
     assert_eq!(storage.sweep("a/").expect("sweep"), 0);
+    assert_eq!(storage.sweep_all("a/").expect("sweep_all"), 0, "the writer is this process's own");
     writer.write_all(b"s").expect("write");
     writer.finish().expect("finish");
     assert_eq!(storage.read("a/y", 9).expect("read"), &b"parts"[..]);

@@ -4,7 +4,7 @@
 //! stays a thing to retry. It knows no columns of any format.
 
 use super::error::LerobotError;
-use crate::storage::{ObjectWriter, SharedStorage, StorageError, from_io};
+use crate::storage::{ObjectInfo, ObjectWriter, SharedStorage, StorageError, from_io};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -149,8 +149,7 @@ pub struct ParquetIn {
 #[derive(Debug, Clone)]
 struct Chunks {
     storage: SharedStorage,
-    key: String,
-    size: u64,
+    object: ObjectInfo,
     slot: Slot,
 }
 
@@ -163,7 +162,7 @@ struct ChunkRead {
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.size
+        self.object.size
     }
 }
 
@@ -175,7 +174,8 @@ impl ChunkReader for Chunks {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.storage.read_at(&self.key, start, length).map_err(|error| self.slot.keep(error))?;
+        let bytes =
+            self.storage.read_at(&self.object, start, length).map_err(|error| self.slot.keep(error))?;
         if bytes.len() < length {
             return Err(ParquetError::EOF(format!("the file ends {} bytes early", length - bytes.len())));
         }
@@ -185,8 +185,8 @@ impl ChunkReader for Chunks {
 
 impl Read for ChunkRead {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        let Chunks { storage, key, slot, .. } = &self.chunks;
-        let bytes = storage.read_at(key, self.offset, space.len()).map_err(|error| slot.keep(error))?;
+        let Chunks { storage, object, slot } = &self.chunks;
+        let bytes = storage.read_at(object, self.offset, space.len()).map_err(|error| slot.keep(error))?;
         let count = bytes.len().min(space.len());
         for (to, from) in space.iter_mut().zip(&bytes) {
             *to = *from;
@@ -203,8 +203,9 @@ impl ParquetIn {
     /// The storage's, and [`LerobotError::Damaged`] for what is no Parquet file.
     pub fn open(storage: &SharedStorage, key: &str) -> Result<Self, LerobotError> {
         let slot = Slot::default();
-        let size = storage.head(key)?.size;
-        let chunks = Chunks { storage: Arc::clone(storage), key: key.to_owned(), size, slot: slot.clone() };
+        let object = storage.head(key)?;
+        let size = object.size;
+        let chunks = Chunks { storage: Arc::clone(storage), object, slot: slot.clone() };
         let builder = ParquetRecordBatchReaderBuilder::try_new(chunks)
             .map_err(|error| slot.explain(key, format!("no readable Parquet file: {error}")))?;
         Ok(Self { key: key.to_owned(), size, builder, slot })

@@ -126,8 +126,11 @@ impl Storage for MemoryStorage {
         Ok(info_of(key, &body, version))
     }
 
-    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let (body, _) = self.object(key)?;
+    fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let (body, version) = self.object(&object.key)?;
+        if version.to_string() != object.version {
+            return Err(StorageError::Changed { location: LOCATION.into(), key: object.key.clone() });
+        }
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(body.len());
         Ok(body.slice(start..start.saturating_add(len).min(body.len())))
     }
@@ -168,10 +171,26 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn delete_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        check_prefix(LOCATION, prefix)?;
+        let mut inner = self.call("deleting", prefix)?;
+        let found = inner.objects.range(prefix.to_owned()..).map(|(key, _)| key.clone());
+        let found: Vec<String> = found.take_while(|key| key.starts_with(prefix)).collect();
+        for key in &found {
+            inner.objects.remove(key);
+            inner.journal.push(format!("-{key}"));
+        }
+        Ok(found.len() as u64)
+    }
+
     /// No writer outlives its process here.
     fn sweep(&self, prefix: &str) -> Result<u64, StorageError> {
         check_prefix(LOCATION, prefix)?;
         Ok(0)
+    }
+
+    fn sweep_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        self.sweep(prefix)
     }
 }
 

@@ -27,6 +27,10 @@ use bytes::Bytes;
 use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// When an unfinished write of which nothing else is known counts as left behind.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// One place (a folder, a bucket's prefix).
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
@@ -39,8 +43,11 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// [`StorageError::NotFound`] when there is none.
     fn head(&self, key: &str) -> Result<ObjectInfo, StorageError>;
 
-    /// The bytes `offset..offset + len`; fewer only where the object ends.
-    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Bytes, StorageError>;
+    /// The bytes `offset..offset + len` of this very version of an object; fewer only where it ends.
+    ///
+    /// # Errors
+    /// [`StorageError::Changed`] when another version stands under its key now: reads never mix two.
+    fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError>;
 
     /// The whole object. For small ones: `limit_bytes` bounds it, and a larger one is an error.
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError>;
@@ -57,8 +64,16 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Removes an object. Removing what is not there is no error.
     fn delete(&self, key: &str) -> Result<(), StorageError>;
 
-    /// Removes what unfinished writers of processes that are gone left behind under `prefix`. Gives their count.
+    /// Removes all objects under `prefix`. Gives how many there were, as far as the place tells.
+    fn delete_all(&self, prefix: &str) -> Result<u64, StorageError>;
+
+    /// Removes what unfinished writers left behind under `prefix` when they are known to be gone, or have not been heard of
+    /// for [`ABANDONED_AFTER`]. Gives their count.
     fn sweep(&self, prefix: &str) -> Result<u64, StorageError>;
+
+    /// Like [`Storage::sweep`], with the caller's promise that no other process writes under `prefix` any more: all that is
+    /// unfinished goes, but for this process's own writers. One that writes there all the same fails to finish.
+    fn sweep_all(&self, prefix: &str) -> Result<u64, StorageError>;
 }
 
 /// A shared storage.
@@ -117,6 +132,16 @@ pub enum StorageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The object was replaced or removed since it was looked at.
+    #[error(
+        "{location}: {key} has changed since it was opened: nothing of the new version is taken; open it anew"
+    )]
+    Changed {
+        /// The place.
+        location: String,
+        /// The key.
+        key: String,
+    },
     /// Trouble that may pass.
     #[error("{location}: {action} {key} failed: {reason}")]
     Unavailable {
@@ -135,7 +160,7 @@ impl Classified for StorageError {
     fn class(&self) -> Class {
         match self {
             Self::NotFound { .. } | Self::Refused { .. } | Self::Invalid { .. } => Class::Permanent,
-            Self::Unavailable { .. } => Class::Transient,
+            Self::Changed { .. } | Self::Unavailable { .. } => Class::Transient,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Ranges of one object in storage, with its size known.
 
 use super::SourceError;
-use crate::storage::SharedStorage;
+use crate::storage::{ObjectInfo, SharedStorage};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -12,21 +12,20 @@ const WINDOW_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     storage: SharedStorage,
-    key: String,
-    size: u64,
+    object: ObjectInfo,
     /// Its place and key, for messages.
     name: String,
 }
 
 impl File {
     pub(crate) fn open(storage: SharedStorage, key: &str) -> Result<Self, SourceError> {
-        let size = storage.head(key)?.size;
+        let object = storage.head(key)?;
         let name = format!("{}/{key}", storage.location().trim_end_matches('/'));
-        Ok(Self { storage, key: key.to_owned(), size, name })
+        Ok(Self { storage, object, name })
     }
 
     pub(crate) fn key(&self) -> &str {
-        &self.key
+        &self.object.key
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -34,7 +33,7 @@ impl File {
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.object.size
     }
 
     /// Exactly this range, in one read.
@@ -46,7 +45,7 @@ impl File {
             reason: format!("{len} bytes expected, {got} read"),
         };
         let len = usize::try_from(len).map_err(|_| short(0))?;
-        let bytes = self.storage.read_at(&self.key, range.start, len)?;
+        let bytes = self.storage.read_at(&self.object, range.start, len)?;
         if bytes.len() == len { Ok(bytes) } else { Err(short(bytes.len())) }
     }
 }

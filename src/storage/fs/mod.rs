@@ -17,8 +17,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use partial::FOREIGN_PARTIAL_AGE_SECS;
-
 /// How many files stay open for [`Storage::read_at`].
 const OPEN_FILES: usize = 8;
 const _: () = assert!(OPEN_FILES >= 1);
@@ -133,7 +131,7 @@ impl FsStorage {
     }
 
     /// The open file that now stands under a key: a replaced one is opened anew.
-    fn open_file(&self, key: &str) -> Result<(Arc<File>, u64), StorageError> {
+    fn open_file(&self, key: &str) -> Result<(Arc<File>, Metadata), StorageError> {
         let meta = self.metadata(key)?;
         let (device, inode) = (meta.dev(), meta.ino());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +141,7 @@ impl FsStorage {
         {
             let file = Arc::clone(&found.file);
             open.push_back(found);
-            return Ok((file, meta.len()));
+            return Ok((file, meta));
         }
         let fail = |error| self.error("reading", key, &error);
         let file = Arc::new(File::open(self.root.join(key)).map_err(fail)?);
@@ -154,7 +152,29 @@ impl FsStorage {
         let kept =
             OpenFile { key: key.to_owned(), device: meta.dev(), inode: meta.ino(), file: Arc::clone(&file) };
         open.push_back(kept);
-        Ok((file, meta.len()))
+        Ok((file, meta))
+    }
+
+    /// Removes the files of a walk that are `wanted`, by name and path, and the folders left empty. Gives their count.
+    fn remove_files(
+        &self,
+        mut walk: list::Walk<'_>,
+        wanted: impl Fn(&str, &Path) -> bool,
+    ) -> Result<u64, StorageError> {
+        let mut removed = 0;
+        while let Some(found) = walk.next_file() {
+            let (key, path) = found?;
+            if !wanted(key.rsplit('/').next().unwrap_or(&key), &path) {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(self.error("deleting", &key, &error)),
+            }
+            self.prune(&key);
+        }
+        Ok(removed)
     }
 
     /// Removes the folders above a key that are empty now, as an object store has none.
@@ -178,31 +198,25 @@ impl Storage for FsStorage {
         Ok(info_of(key, &self.metadata(key)?))
     }
 
-    fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let (file, size) = self.open_file(key)?;
-        let rest = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0u8; len.min(rest)];
-        let mut filled = 0usize;
-        while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
-            match file.read_at(space, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.error("reading", key, &error)),
-            }
+    fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let (file, meta) = self.open_file(&object.key)?;
+        if info_of(&object.key, &meta).version != object.version {
+            return Err(StorageError::Changed { location: self.shown.clone(), key: object.key.clone() });
         }
-        bytes.truncate(filled);
-        Ok(Bytes::from(bytes))
+        let rest = usize::try_from(meta.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        read_range(&file, offset, len.min(rest)).map_err(|error| self.error("reading", &object.key, &error))
     }
 
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError> {
-        let size = self.metadata(key)?.len();
+        let (file, meta) = self.open_file(key)?;
+        let size = meta.len();
         if size > limit_bytes {
             return Err(
                 self.invalid(key, &format!("it has {size} bytes; at most {limit_bytes} are read at once"))
             );
         }
-        self.read_at(key, 0, usize::try_from(size).unwrap_or(usize::MAX))
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        read_range(&file, 0, size).map_err(|error| self.error("reading", key, &error))
     }
 
     fn put(&self, key: &str, body: &[u8]) -> Result<(), StorageError> {
@@ -236,25 +250,36 @@ impl Storage for FsStorage {
         Ok(())
     }
 
+    fn delete_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        check_prefix(&self.shown, prefix)?;
+        self.remove_files(list::Walk::new(self, prefix, false)?, |_, _| true)
+    }
+
     fn sweep(&self, prefix: &str) -> Result<u64, StorageError> {
         check_prefix(&self.shown, prefix)?;
-        let mut walk = list::Walk::new(self, prefix, true)?;
-        let mut removed = 0;
-        while let Some(found) = walk.next_file() {
-            let (key, path) = found?;
-            let name = key.rsplit('/').next().unwrap_or(&key);
-            if !partial::is_abandoned(name, &path) {
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Ok(()) => removed += 1,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(self.error("deleting", &key, &error)),
-            }
-            self.prune(&key);
-        }
-        Ok(removed)
+        self.remove_files(list::Walk::new(self, prefix, true)?, partial::is_abandoned)
     }
+
+    fn sweep_all(&self, prefix: &str) -> Result<u64, StorageError> {
+        check_prefix(&self.shown, prefix)?;
+        self.remove_files(list::Walk::new(self, prefix, true)?, |name, _| partial::is_of_others(name))
+    }
+}
+
+/// `len` bytes, fewer only where the file ends.
+fn read_range(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
+    let mut bytes = vec![0u8; len];
+    let mut filled = 0usize;
+    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
+        match file.read_at(space, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(Bytes::from(bytes))
 }
 
 /// What a listing and a look say of a file.

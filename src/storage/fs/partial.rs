@@ -4,18 +4,17 @@
 //! namespace, `start` for the process's start in clock ticks since that boot. Within one place, pid and start name one
 //! process for good, so a leftover is told from a file in use without any clock. Of a file from another place (another
 //! host or container that shares the folder, or before a reboot) nothing is known: it counts as left behind only once
-//! it has not been touched for [`FOREIGN_PARTIAL_AGE_SECS`].
+//! it has not been touched for [`ABANDONED_AFTER`].
 
+use super::super::ABANDONED_AFTER;
 use super::super::key::{PARTIAL_SUFFIX, is_partial};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// How long a file from another host or container must lie still before it counts as left behind, in seconds.
-pub const FOREIGN_PARTIAL_AGE_SECS: u64 = 24 * 3600;
 /// How much of the object's own name goes into the partial's, in bytes: file systems take 255 in all.
 const NAME_PART_BYTES: usize = 96;
 
@@ -49,10 +48,15 @@ pub(super) fn is_abandoned(name: &str, path: &Path) -> bool {
     if writer.place == SELF.place { !writer.is_alive() } else { untouched_for_long(path) }
 }
 
+/// Whether a file belongs to another writer than this process.
+pub(super) fn is_of_others(name: &str) -> bool {
+    Writer::parse(name).is_some_and(|writer| writer != *SELF)
+}
+
 fn untouched_for_long(path: &Path) -> bool {
     let modified = fs::symlink_metadata(path).and_then(|meta| meta.modified());
     let age = modified.ok().and_then(|then| SystemTime::now().duration_since(then).ok());
-    age.is_some_and(|age| age > Duration::from_secs(FOREIGN_PARTIAL_AGE_SECS))
+    age.is_some_and(|age| age > ABANDONED_AFTER)
 }
 
 impl Writer {
@@ -101,6 +105,7 @@ fn start_of(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_name_says_who_writes() {
@@ -136,8 +141,9 @@ mod tests {
         let name = format!(".x.000000000000-1-1-1{PARTIAL_SUFFIX}");
         let path = folder.path().join(&name);
         fs::write(&path, b"x").unwrap();
-        assert!(!is_abandoned(&name, &path));
-        let old = SystemTime::now() - Duration::from_secs(FOREIGN_PARTIAL_AGE_SECS + 60);
+        assert!(!is_abandoned(&name, &path) && is_of_others(&name));
+        assert!(!is_of_others(&new_name("x")));
+        let old = SystemTime::now() - ABANDONED_AFTER - Duration::from_secs(60);
         fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         assert!(is_abandoned(&name, &path));
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::{Class, Classified};
+use crate::storage::ABANDONED_AFTER;
 
 fn errno(code: rustix::io::Errno) -> io::Error {
     io::Error::from_raw_os_error(code.raw_os_error())
@@ -81,7 +82,7 @@ fn pitfall_28_a_sweep_does_not_follow_links() {
     let (_elsewhere_guard, elsewhere) = folder();
     let (root, storage) = folder();
     let name = ".x.000000000000-1-1-1.partial";
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(FOREIGN_PARTIAL_AGE_SECS + 60);
+    let old = std::time::SystemTime::now() - ABANDONED_AFTER - std::time::Duration::from_secs(60);
     for folder in [elsewhere.root(), storage.root()] {
         fs::write(folder.join(name), b"x").unwrap();
         File::options().write(true).open(folder.join(name)).unwrap().set_modified(old).unwrap();
@@ -92,16 +93,19 @@ fn pitfall_28_a_sweep_does_not_follow_links() {
 }
 
 #[test]
-fn a_replaced_file_is_read_anew() {
+fn a_replaced_file_is_opened_anew() {
     let (_folder, storage) = folder();
     storage.put("x", b"first").unwrap();
-    assert_eq!(storage.read_at("x", 0, 9).unwrap().as_ref(), b"first");
+    let first = storage.head("x").unwrap();
+    assert_eq!(storage.read_at(&first, 0, 9).unwrap().as_ref(), b"first");
     let other = FsStorage::open(storage.root()).unwrap();
     other.put("x", b"second").unwrap();
-    assert_eq!(storage.read_at("x", 0, 9).unwrap().as_ref(), b"second");
+    assert!(matches!(storage.read_at(&first, 0, 9), Err(StorageError::Changed { .. })));
+    assert_eq!(storage.read_at(&storage.head("x").unwrap(), 0, 9).unwrap().as_ref(), b"second");
     for number in 0..3 * OPEN_FILES {
-        storage.put(&format!("y{number}"), b"1").unwrap();
-        storage.read_at(&format!("y{number}"), 0, 1).unwrap();
+        let key = format!("y{number}");
+        storage.put(&key, b"1").unwrap();
+        storage.read_at(&storage.head(&key).unwrap(), 0, 1).unwrap();
     }
     assert_eq!(storage.open.lock().unwrap().len(), OPEN_FILES);
 }
