@@ -1,18 +1,23 @@
 //! Claiming a job, and finding out what became of a claim whose outcome was unknown.
 //!
-//! The ready index proposes, the job's record decides. The lease is written by the claim's own transaction.
+//! The ready index proposes (in the order that [`super::search`] tells of), the job's record decides. The lease is
+//! written by the claim's own transaction.
+//!
+//! What a claim costs: one transaction of `begin`, `get` of the worker, `scan` of the index, `get` of the job, `scan`
+//! of the batch and `commit`; an empty queue costs `begin`, `get` and at most two `scan`s. After a conflict, which
+//! says that somebody else was faster, the same again with another candidate. A test counts them.
 
 use super::Queue;
 use super::error::{Halt, QueueError};
-use super::key::{Key, Keys, Span, following, printable};
+use super::key::Key;
 use super::lease::Renewal;
 use super::record::{BatchRecord, JobRecord, JobStatus, Owner, Ownership, Unreadable, WriteId};
 use super::repair::Defect;
-use super::settings::{CLAIM_PAGE, CLAIM_TRIES_MAX, Count};
-use super::tx::Tx;
+use super::search::Search;
+use super::settings::Count;
+use super::tx::{Read, Tx};
 use super::worker::{ClaimMark, WorkerRecord};
 use crate::fsm::id::{Epoch, JobId, Nonce};
-use crate::store::StoreTime;
 
 /// A job won: durable, with the lease, when it is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +39,23 @@ impl Claim {
     }
 }
 
-/// What became of a candidate.
-enum Candidate {
+/// What one transaction of a claim came to.
+enum Attempt {
     Won(Box<Claim>),
+    /// The candidate is not to be had.
     Passed,
+    /// There is no candidate left.
+    NoneLeft,
+    /// This request was given up before.
+    Fenced,
+}
+
+/// What stands behind an entry of the ready index.
+enum Examined {
+    Claimable(Box<(JobRecord, BatchRecord)>),
+    /// Of a newer program: left to that program.
+    Newer,
+    Defective(Defect),
 }
 
 /// What the last claim request of a machine says about this one.
@@ -51,131 +69,112 @@ enum Earlier {
 }
 
 impl Queue {
-    /// Claims a ready job, if there is one: higher priority first, from a random shard on, and through all shards
-    /// before the answer is `None`. Asked again with the same nonce it gives the same job.
+    /// Claims a ready job, if there is one; which one, [`super::search`] tells. `None`: all shards were seen and
+    /// nothing is due. Asked again with the same nonce it gives the same job.
     ///
     /// [`QueueError::Lost`]: the lease has ended. [`QueueError::Unknown`]: go on with [`Queue::resolve_claim`].
     pub async fn claim(&self, by: &WriteId) -> Result<Option<Claim>, QueueError> {
-        match self.transact("claim", |tx| self.before_claim(tx, by)).await? {
-            Earlier::Won(job, epoch) => return self.read_back(by, job, epoch).await.map(Some),
-            Earlier::Fenced => return Ok(None),
+        let mut conflicts = 0;
+        loop {
+            let conflicts_before = conflicts;
+            let mut search = Search::new(&self.keys, self.settings.shards, &self.dice);
+            loop {
+                let attempt = match self.begin().await {
+                    Ok(tx) => self.claim_once(tx, by, &mut search).await,
+                    Err(halt) => Err(halt),
+                };
+                match attempt {
+                    Ok(Attempt::Won(claim)) => return Ok(Some(*claim)),
+                    Ok(Attempt::Fenced) => return Ok(None),
+                    Ok(Attempt::Passed) => {}
+                    Ok(Attempt::NoneLeft) => break,
+                    Err(halt) => {
+                        self.after("claim", halt, conflicts).await?;
+                        conflicts += 1;
+                    }
+                }
+            }
+            // A conflict may have been about the worker's own record, and the candidate still be there.
+            if conflicts == conflicts_before {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn claim_once(&self, mut tx: Tx, by: &WriteId, search: &mut Search) -> Result<Attempt, Halt> {
+        let mut worker = tx.live_worker(by.incarnation).await?;
+        match earlier(&mut worker, by)? {
+            Earlier::Won(job, epoch) => {
+                let own = Ownership { job, epoch, incarnation: by.incarnation };
+                return Ok(Attempt::Won(Box::new(read_back_once(tx, own).await?)));
+            }
+            Earlier::Fenced => return Ok(Attempt::Fenced),
             Earlier::New => {}
         }
-        let all = self.keys.all_ready();
-        let last = u64::from(self.settings.shards.saturating_sub(1));
-        let pivot = self.keys.ready_shard(u8::try_from(self.dice.up_to(last)).unwrap_or(0));
-        let first = Span { start: pivot.clone(), end: all.end };
-        let second = Span { start: all.start, end: pivot };
-        for span in [first, second] {
-            if let Some(claim) = self.claim_within(by, span).await? {
-                return Ok(Some(claim));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn before_claim(&self, mut tx: Tx, by: &WriteId) -> Result<Earlier, Halt> {
-        let mut worker = tx.live_worker(by.incarnation).await?;
-        let earlier = earlier(&mut worker, by)?;
-        Ok(earlier)
-    }
-
-    /// Walks a part of the ready index until a candidate is won.
-    async fn claim_within(&self, by: &WriteId, mut span: Span) -> Result<Option<Claim>, QueueError> {
-        loop {
-            let (now, candidates) = self.transact("claim", |tx| scan_ready(tx, &span)).await?;
-            let Some(last) = candidates.last() else {
-                return Ok(None);
-            };
-            span.start = following(last.clone());
-            let mut skip_to: Vec<u8> = Vec::new();
-            for ready in candidates.into_iter() {
-                if ready < skip_to {
-                    continue;
-                }
-                if let Some(behind) = not_yet(&self.keys, &ready, now) {
-                    // Within one shard and priority the index is in order of time: the rest is later still.
-                    span.start = span.start.max(behind.clone());
-                    skip_to = behind;
-                    continue;
-                }
-                if let Candidate::Won(claim) = self.try_candidate(by, &ready).await? {
-                    return Ok(Some(*claim));
-                }
-            }
-        }
-    }
-
-    /// Tries one candidate, again after a conflict, which may have been about the worker's own record.
-    async fn try_candidate(&self, by: &WriteId, ready: &[u8]) -> Result<Candidate, QueueError> {
-        for tries in 0..CLAIM_TRIES_MAX {
-            let attempt = match self.begin().await {
-                Ok(tx) => self.claim_once(tx, by, ready).await,
-                Err(halt) => Err(halt),
-            };
-            match attempt {
-                Ok(candidate) => return Ok(candidate),
-                Err(Halt::Conflict) => self.pause(tries).await,
-                Err(Halt::Failed(error)) => return Err(error),
-            }
-        }
-        Ok(Candidate::Passed)
-    }
-
-    async fn claim_once(&self, mut tx: Tx, by: &WriteId, ready: &[u8]) -> Result<Candidate, Halt> {
-        let mut worker = tx.live_worker(by.incarnation).await?;
-        if !matches!(earlier(&mut worker, by)?, Earlier::New) {
-            return Ok(Candidate::Passed);
-        }
-        let Some(Key::Ready { job: id, .. }) = self.keys.parse(ready) else {
-            self.repair(tx, ready, Defect::Stray).await;
-            return Ok(Candidate::Passed);
+        let Some(ready) = search.next(&mut tx, &self.keys, &self.dice).await? else {
+            return Ok(Attempt::NoneLeft);
         };
-        let job_key = self.keys.job(id);
-        let mut job: JobRecord = match tx.try_read(&job_key).await? {
-            Some(Ok(job)) => job,
-            Some(Err(Unreadable::Version(version))) => {
+        let (mut job, batch) = match self.examine(&mut tx, &ready).await? {
+            Examined::Claimable(found) => *found,
+            Examined::Newer => {
                 self.counters.add(Count::Skipped);
-                tracing::warn!(job = %id, version, "a job of a newer program is left alone");
-                return Ok(Candidate::Passed);
+                return Ok(Attempt::Passed);
             }
-            Some(Err(Unreadable::Damaged(reason))) => {
-                self.repair(tx, ready, Defect::Unreadable { job: id, reason }).await;
-                return Ok(Candidate::Passed);
-            }
-            None => {
-                self.repair(tx, ready, Defect::Stray).await;
-                return Ok(Candidate::Passed);
-            }
-        };
-        if job.status != JobStatus::Ready || self.keys.ready(&job) != ready {
-            // Most likely somebody else was faster, and the entry is gone with the claim.
-            self.repair(tx, ready, Defect::Stale(Box::new(job))).await;
-            return Ok(Candidate::Passed);
-        }
-        let batch: BatchRecord = match tx.try_read(&self.keys.batch(job.batch)).await? {
-            Some(Ok(batch)) => batch,
-            Some(Err(Unreadable::Version(version))) => {
-                self.counters.add(Count::Skipped);
-                tracing::warn!(job = %id, version, "a batch of a newer program is left alone");
-                return Ok(Candidate::Passed);
-            }
-            Some(Err(Unreadable::Damaged(reason))) => {
-                let reason = format!("its batch {} cannot be read: {reason}", job.batch);
-                self.repair(tx, ready, Defect::Unreadable { job: id, reason }).await;
-                return Ok(Candidate::Passed);
-            }
-            None => {
-                let reason = format!("its batch {} is missing", job.batch);
-                self.repair(tx, ready, Defect::Unreadable { job: id, reason }).await;
-                return Ok(Candidate::Passed);
+            Examined::Defective(defect) => {
+                self.repair(tx, &ready, defect).await;
+                return Ok(Attempt::Passed);
             }
         };
         self.grant(&mut tx, by, &mut worker, &mut job)?;
-        tx.delete(ready.to_vec());
+        tx.delete(ready);
         let lease = Renewal::of(&worker, tx.now);
         tx.commit().await?;
-        Ok(Candidate::Won(Box::new(Claim { epoch: job.epoch, job, batch, lease })))
+        Ok(Attempt::Won(Box::new(Claim { epoch: job.epoch, job, batch, lease })))
+    }
+
+    /// Reads the job behind an entry of the ready index, and its batch.
+    async fn examine(&self, tx: &mut Tx, ready: &[u8]) -> Result<Examined, Halt> {
+        let Some(Key::Ready { job: id, .. }) = self.keys.parse(ready) else {
+            return Ok(Examined::Defective(Defect::Stray));
+        };
+        let job: JobRecord = match tx.try_read(&self.keys.job(id)).await? {
+            Some(Ok(job)) => job,
+            Some(Err(Unreadable::Version(version))) => {
+                tracing::warn!(job = %id, version, "a job of a newer program is left alone");
+                return Ok(Examined::Newer);
+            }
+            Some(Err(Unreadable::Damaged(reason))) => {
+                return Ok(Examined::Defective(Defect::Unreadable { job: id, reason }));
+            }
+            None => return Ok(Examined::Defective(Defect::Stray)),
+        };
+        if job.status != JobStatus::Ready || self.keys.ready(&job) != ready {
+            // Most likely somebody else was faster, and the entry is gone with the claim.
+            return Ok(Examined::Defective(Defect::Stale(Box::new(job))));
+        }
+        let reason = match self.batch_of(tx, &job).await? {
+            Some(Ok(batch)) => return Ok(Examined::Claimable(Box::new((job, batch)))),
+            Some(Err(Unreadable::Version(version))) => {
+                tracing::warn!(job = %id, version, "a batch of a newer program is left alone");
+                return Ok(Examined::Newer);
+            }
+            Some(Err(Unreadable::Damaged(reason))) => {
+                format!("its batch {} cannot be read: {reason}", job.batch)
+            }
+            None => format!("its batch {} is missing", job.batch),
+        };
+        Ok(Examined::Defective(Defect::Unreadable { job: id, reason }))
+    }
+
+    /// A job's batch. What a claim takes from it never changes, so it is read beside the conflict check: the claims
+    /// of one batch would else meet each other in its record, and every submission. What cannot be used is read
+    /// again within the check, since the job's quarantine rests on it.
+    async fn batch_of(&self, tx: &mut Tx, job: &JobRecord) -> Result<Read<BatchRecord>, Halt> {
+        let key = self.keys.batch(job.batch);
+        match tx.peek(&key).await? {
+            Some(Ok(batch)) => Ok(Some(Ok(batch))),
+            Some(Err(_)) | None => tx.try_read(&key).await,
+        }
     }
 
     /// Writes the job, what the worker holds, and the lease.
@@ -239,25 +238,6 @@ async fn read_back_once(mut tx: Tx, own: Ownership) -> Result<Claim, Halt> {
     let lease = Renewal::of(&worker, tx.now);
     tx.commit().await?;
     Ok(Claim { epoch: own.epoch, job, batch, lease })
-}
-
-async fn scan_ready(mut tx: Tx, span: &Span) -> Result<(StoreTime, Vec<Vec<u8>>), Halt> {
-    let pairs = tx.scan(span, CLAIM_PAGE).await?;
-    Ok((tx.now, pairs.into_iter().map(|(key, _)| key).collect()))
-}
-
-/// Where to go on, if this candidate's time has not come.
-fn not_yet(keys: &Keys, ready: &[u8], now: StoreTime) -> Option<Vec<u8>> {
-    match keys.parse(ready) {
-        Some(Key::Ready { shard, priority, not_before, .. }) if not_before > now => {
-            Some(keys.ready_behind(shard, priority))
-        }
-        Some(_) => None,
-        None => {
-            tracing::warn!(key = %printable(ready), "not a key of the ready index");
-            None
-        }
-    }
 }
 
 fn earlier(worker: &mut WorkerRecord, by: &WriteId) -> Result<Earlier, Halt> {

@@ -17,6 +17,7 @@ mod lease;
 mod reclaim;
 mod record;
 mod repair;
+mod search;
 mod settings;
 mod settle;
 mod tx;

@@ -16,8 +16,6 @@ pub const PREFIX_MAX_BYTES: usize = 128;
 pub const LEASE_MIN_MS: u64 = 200;
 /// How often a transaction is tried against conflicts before the queue counts as too busy.
 pub(super) const TRIES_MAX: u32 = 24;
-/// How often one candidate of a claim is tried before the next one is.
-pub(super) const CLAIM_TRIES_MAX: u32 = 3;
 /// The longest pause between two tries.
 pub(super) const PAUSE_MAX_MS: u64 = 64;
 /// Candidates that a claim looks at in one scan.
@@ -32,7 +30,6 @@ pub(super) const BACKOFF_SKIPS: u32 = 5;
 /// The longest wait after a failure, before jitter.
 pub(super) const BACKOFF_MAX_MS: u64 = 300_000;
 
-const _: () = assert!(CLAIM_TRIES_MAX < TRIES_MAX);
 const _: () = assert!(PREFIX_MAX_BYTES + 64 < crate::store::MAX_KEY_BYTES, "every key fits");
 const _: () = assert!(PAGE <= crate::store::MAX_SCAN_PAIRS);
 

@@ -4,7 +4,7 @@
 
 use super::Queue;
 use super::error::{Halt, QueueError};
-use super::key::{Keys, Span};
+use super::key::{Keys, Span, following};
 use super::record::{BatchId, BatchRecord, Incarnation, JobRecord, Ownership, Unreadable, decode, encode};
 use super::settings::{Count, PAUSE_MAX_MS, TRIES_MAX};
 use super::worker::{Receipt, Standing, WorkerRecord};
@@ -37,6 +37,12 @@ impl Tx {
     /// Reads a record; one that cannot be read is given back as such.
     pub(super) async fn try_read<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Read<T>, Halt> {
         Ok(self.get(key).await?.map(|bytes| decode(&bytes)))
+    }
+
+    /// Reads a record, which does not become part of the conflict check: for what no decision rests on.
+    pub(super) async fn peek<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Read<T>, Halt> {
+        let span = Span { start: key.to_vec(), end: following(key.to_vec()) };
+        Ok(self.scan(&span, 1).await?.first().map(|(_, bytes)| decode(bytes)))
     }
 
     /// Reads a record; one that cannot be read is an error that names its key.
@@ -151,7 +157,8 @@ impl Queue {
         F: Fn(Tx) -> Fut + Send + Sync,
         Fut: Future<Output = Result<T, Halt>> + Send,
     {
-        for tries in 0..TRIES_MAX {
+        let mut tries = 0;
+        loop {
             let halt = match self.begin().await {
                 Ok(tx) => match attempt(tx).await {
                     Ok(value) => return Ok(value),
@@ -159,18 +166,31 @@ impl Queue {
                 },
                 Err(halt) => halt,
             };
-            match halt {
-                Halt::Conflict => self.pause(tries).await,
-                Halt::Failed(error) => {
-                    if matches!(error, QueueError::Lost { .. }) {
-                        self.counters.add(Count::Fenced);
-                    }
-                    return Err(error);
+            self.after(what, halt, tries).await?;
+            tries += 1;
+        }
+    }
+
+    /// Deals with a try that gave no result, after `conflicts` of the same: waits a little after a conflict, until
+    /// there were too many.
+    pub(super) async fn after(&self, what: &str, halt: Halt, conflicts: u32) -> Result<(), QueueError> {
+        match halt {
+            Halt::Conflict => {
+                self.pause(conflicts).await;
+                if conflicts + 1 < TRIES_MAX {
+                    return Ok(());
                 }
+                self.counters.add(Count::Exhausted);
+                let reason = format!("{what} met {TRIES_MAX} conflicts in a row");
+                Err(QueueError::Unavailable { reason })
+            }
+            Halt::Failed(error) => {
+                if matches!(error, QueueError::Lost { .. }) {
+                    self.counters.add(Count::Fenced);
+                }
+                Err(error)
             }
         }
-        self.counters.add(Count::Exhausted);
-        Err(QueueError::Unavailable { reason: format!("{what} met {TRIES_MAX} conflicts in a row") })
     }
 
     /// As [`Queue::transact`], for what may be done twice: an unknown outcome is tried again too.
