@@ -2,6 +2,8 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod dev_cluster;
+pub mod http_proxy;
 pub mod manual_clock;
 pub mod program;
 pub mod queue_bench;
@@ -10,8 +12,10 @@ pub mod queue_model;
 pub mod queue_step;
 pub mod recording;
 pub mod recordings;
+pub mod rewrite;
 pub mod staged_episodes;
 pub mod storage_contract;
 pub mod store_contract;
 pub mod storm;
+pub mod tcp_proxy;
 pub mod worker_lab;
