@@ -14,6 +14,7 @@ mod diagram;
 mod inspect;
 mod jobs;
 mod location;
+pub(crate) mod mapping;
 mod run;
 mod validate;
 mod worker;

@@ -38,6 +38,7 @@
 //! | [`convert`] | recordings to segments | knows no queue, lease or signal |
 //! | [`lerobot`] | the dataset's format | knows no recording, queue or signal |
 //! | [`storage`] | objects under keys | knows nothing of what the bytes mean; no fall-back to another place |
+//! | [`recordings`] | inputs to names | opens no recording; the same names wherever the recordings lie |
 //! | [`batch`] | how far a batch is | touches no job but the assembly it opens |
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
@@ -60,6 +61,7 @@ pub mod metrics;
 pub mod queue;
 pub mod reaper;
 pub mod recipe;
+pub mod recordings;
 pub mod run;
 pub mod session;
 pub mod signal;

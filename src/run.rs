@@ -3,7 +3,6 @@
 //! It is nothing of its own: it submits to an embedded queue, runs a worker on it, opens the assembly when the
 //! recordings are done, and drains the worker when the batch is. The path that a newcomer tries is the path of a fleet.
 
-mod inputs;
 mod output;
 mod progress;
 mod summary;
@@ -11,24 +10,21 @@ mod supervise;
 
 use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
 use crate::cli::exit::{Code, Failure, OrExit, Outcome, session_failure};
+use crate::cli::mapping;
 use crate::cli::output::notice;
-use crate::cli::work_failure;
 use crate::clock::Clock;
 use crate::config::{self, Defaults, WorkerConfig};
-use crate::convert::infer::infer;
-use crate::convert::mapping::Mapping;
-use crate::convert::source::Recording;
 use crate::dataset::DatasetOpener;
 use crate::recipe::{self, Recipe};
+use crate::recordings::local;
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::storage::fs::FsStorage;
-use crate::storage::{Places, SharedStorage, Storage};
+use crate::storage::{Places, Storage};
 use crate::store::StorePlace;
 use crate::telemetry;
 use crate::work::StopFlag;
 use indicatif::MultiProgress;
-use inputs::Recordings;
 use output::{Output, OutputError, RunNote};
 use progress::Progress;
 use roboflow_fsm::Input;
@@ -154,7 +150,7 @@ impl Plan {
         let mut config = WorkerConfig::build(workers, &request.stop, &request.tune, Defaults::run())
             .or_exit(Code::Config)?;
         let segment_frames = config::segment_frames(request.segment_frames).or_exit(Code::Config)?;
-        let given = request.mapping.as_deref().map(read_mapping).transpose()?;
+        let given = request.mapping.as_deref().map(mapping::read).transpose()?;
         let output = Output::look(&request.output).map_err(output_failure)?;
         if request.resume && output.before.is_none() {
             return Err(output_failure(OutputError::NothingToResume {
@@ -164,13 +160,16 @@ impl Plan {
         let before = output.before.as_ref();
         let found = match before {
             Some(before) if request.inputs.is_empty() => before.recordings_found(),
-            _ => inputs::expand(&request.inputs).or_exit(Code::NoInput)?,
+            _ => local::expand(&request.inputs).or_exit(Code::NoInput)?,
         };
         let input = FsStorage::open(&found.base).or_exit(Code::NoInput)?;
         let mapping = match (given, before) {
             (Some(given), _) => given,
             (None, Some(before)) => before.recipe.mapping.clone(),
-            (None, None) => infer_mapping(&input, &found)?,
+            (None, None) => {
+                let first = found.names.first().map(String::as_str).unwrap_or_default();
+                mapping::infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
+            }
         };
         let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };
         let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;
@@ -186,35 +185,6 @@ impl Plan {
 fn default_machines(recordings: usize) -> u32 {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     u32::try_from(cores.min(recordings)).unwrap_or(1).clamp(1, config::MAX_MACHINES)
-}
-
-fn read_mapping(path: &Path) -> Outcome<String> {
-    let shown = path.display().to_string();
-    let bytes =
-        fs::metadata(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?.len();
-    if bytes > crate::convert::mapping::MAPPING_BYTES_MAX as u64 {
-        let text = format!("{shown}: {bytes} bytes are no mapping file: it has at most 1 MiB");
-        return Err(Failure::new(Code::Config, text));
-    }
-    let text =
-        fs::read_to_string(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?;
-    let mapping = Mapping::parse(&shown, &text).or_exit(Code::Config)?;
-    Ok(mapping.text)
-}
-
-/// Infers a mapping from the first recording and shows it.
-fn infer_mapping(input: &FsStorage, found: &Recordings) -> Outcome<String> {
-    let first = found.names.first().map(String::as_str).unwrap_or_default();
-    let stop = StopFlag::default();
-    let storage: SharedStorage = Arc::new(input.clone());
-    let recording = Recording::open(storage, first, &stop).map_err(|error| work_failure(error.into()))?;
-    let inferred = infer(&recording, &stop).map_err(work_failure)?;
-    let notes: String = inferred.notes.iter().map(|note| format!("\n  {note}")).collect();
-    notice(&format!(
-        "no --mapping: inferred this one from {first}, and saved it with the dataset{notes}\n\n{}",
-        inferred.mapping_text
-    ));
-    Ok(inferred.mapping_text)
 }
 
 fn output_failure(error: OutputError) -> Failure {

@@ -3,8 +3,8 @@
 //! What makes it ours is the note `.roboflow/run.json`, written before anything else. It holds what the run was started
 //! with, so that the same command goes on, and another one is refused with what differs.
 
-use super::inputs::Recordings;
 use crate::recipe::{OWN_FOLDER, Recipe, staging_path};
+use crate::recordings::local::Recordings;
 use crate::storage::fs::FsStorage;
 use crate::storage::{Storage, StorageError, is_partial};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use std::{fs, io};
 
 /// The note's name below the output.
 const NOTE_KEY: &str = ".roboflow/run.json";
-/// A note is at most this long: [`super::inputs::MAX_RECORDINGS`] names and then some.
+/// A note is at most this long: [`crate::recordings::MAX_RECORDINGS`] names and then some.
 const MAX_NOTE_BYTES: u64 = 256 * 1024 * 1024;
 /// The version of [`RunNote`].
 const VERSION: u32 = 1;

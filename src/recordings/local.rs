@@ -1,89 +1,48 @@
-//! From what was typed to the list of recordings: files, folders and globs.
-//!
-//! A recording's name is its path below the folder that all of them have in common: the same set of recordings gives
-//! the same names wherever it lies, and episodes are ordered by them. Nothing is opened here.
+//! Recordings on this host: files, folders and globs. Nothing is opened here.
 
-use globset::{GlobBuilder, GlobMatcher};
+use super::{InputError, MAX_RECORDINGS, has_extension, has_glob};
+use globset::GlobMatcher;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-/// Recordings of one run at most.
-pub(super) const MAX_RECORDINGS: usize = 100_000;
 /// Folders within folders at most.
 const MAX_DEPTH: usize = 64;
 
-/// The recordings of a run.
+/// Recordings by their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Recordings {
+pub struct Recordings {
     /// The folder that all have in common, absolute.
-    pub(super) base: PathBuf,
+    pub base: PathBuf,
     /// Their paths below it with `/` between the parts, in the order of their bytes.
-    pub(super) names: Vec<String>,
-}
-
-/// What is wrong with the inputs.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum InputError {
-    /// Nothing there.
-    #[error("{path}: no such file or folder")]
-    Missing {
-        /// As typed.
-        path: String,
-    },
-    /// Something there that is no recording.
-    #[error("{path}: {reason}")]
-    NotARecording {
-        /// As typed.
-        path: String,
-        /// What it is, and what would be one.
-        reason: String,
-    },
-    /// A folder or glob with nothing in it that could be converted.
-    #[error("{path}: no recordings (*.mcap) here{found}")]
-    Nothing {
-        /// As typed.
-        path: String,
-        /// What was there instead.
-        found: String,
-    },
-    /// A glob that cannot be understood.
-    #[error("{pattern}: {reason}")]
-    Pattern {
-        /// As typed.
-        pattern: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A folder that cannot be read.
-    #[error("{path}: cannot be read: {source}")]
-    Unreadable {
-        /// Which.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// Over a limit.
-    #[error("{path}: {reason}")]
-    TooMany {
-        /// Where.
-        path: String,
-        /// Which limit.
-        reason: String,
-    },
+    pub names: Vec<String>,
 }
 
 /// Finds the recordings. Each is listed once, however often it was named.
 ///
 /// # Errors
 /// When an input is missing, is no recording, or gives none.
-pub(super) fn expand(inputs: &[PathBuf]) -> Result<Recordings, InputError> {
+pub fn expand(inputs: &[PathBuf]) -> Result<Recordings, InputError> {
+    let files = files(inputs)?;
+    let base = common_folder(&files);
+    name(&files, base)
+}
+
+/// As [`expand`], with the folder given that the names are paths below.
+///
+/// # Errors
+/// As there, and when a recording lies outside of it.
+pub fn expand_below(inputs: &[PathBuf], base: &Path) -> Result<Recordings, InputError> {
+    name(&files(inputs)?, base.to_owned())
+}
+
+fn files(inputs: &[PathBuf]) -> Result<BTreeSet<PathBuf>, InputError> {
     let mut files = BTreeSet::new();
     for input in inputs {
         let mut walk = Walk { typed: input.display().to_string(), files: &mut files, found: 0, bags: 0 };
         walk.input(input)?;
     }
-    name(&files)
+    Ok(files)
 }
 
 struct Walk<'a> {
@@ -125,17 +84,12 @@ impl Walk<'_> {
     }
 
     fn glob(&mut self, path: &Path) -> Result<(), InputError> {
-        if !self.typed.contains(['*', '?', '[', '{']) {
+        if !has_glob(&self.typed) {
             return Err(InputError::Missing { path: self.typed.clone() });
         }
-        let pattern = |error: globset::Error| InputError::Pattern {
-            pattern: self.typed.clone(),
-            reason: format!("not a valid pattern: {}", error.kind()),
-        };
-        let text = path.to_str().ok_or_else(|| self.not_text(path))?;
-        let matcher =
-            GlobBuilder::new(text).literal_separator(true).build().map_err(pattern)?.compile_matcher();
-        let fixed = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+        let text = path.to_str().ok_or_else(|| not_text(path))?;
+        let matcher = super::glob(&self.typed, text)?;
+        let fixed = |part: &Component<'_>| !has_glob(&part.as_os_str().to_string_lossy());
         let base: PathBuf = path.components().take_while(fixed).collect();
         if !base.is_dir() {
             return Err(InputError::Missing { path: self.typed.clone() });
@@ -170,7 +124,8 @@ impl Walk<'_> {
 
     fn add(&mut self, path: PathBuf) -> Result<(), InputError> {
         if self.files.len() >= MAX_RECORDINGS {
-            let reason = format!("more than {MAX_RECORDINGS} recordings in one run: split them over several");
+            let reason =
+                format!("more than {MAX_RECORDINGS} recordings at once: split them over several outputs");
             return Err(InputError::TooMany { path: self.typed.clone(), reason });
         }
         self.found += 1;
@@ -181,10 +136,6 @@ impl Walk<'_> {
     fn unreadable(&self, path: &Path, source: io::Error) -> InputError {
         InputError::Unreadable { path: path.display().to_string(), source }
     }
-
-    fn not_text(&self, path: &Path) -> InputError {
-        not_text(path)
-    }
 }
 
 fn not_text(path: &Path) -> InputError {
@@ -192,11 +143,8 @@ fn not_text(path: &Path) -> InputError {
     InputError::NotARecording { path: path.display().to_string(), reason }
 }
 
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
-}
-
-fn name(files: &BTreeSet<PathBuf>) -> Result<Recordings, InputError> {
+/// The folder that all files have in common.
+fn common_folder(files: &BTreeSet<PathBuf>) -> PathBuf {
     let mut base: Option<PathBuf> = None;
     for file in files {
         let folder = file.parent().unwrap_or(Path::new("/"));
@@ -210,10 +158,15 @@ fn name(files: &BTreeSet<PathBuf>) -> Result<Recordings, InputError> {
                 .collect(),
         });
     }
-    let base = base.unwrap_or_default();
+    base.unwrap_or_default()
+}
+
+fn name(files: &BTreeSet<PathBuf>, base: PathBuf) -> Result<Recordings, InputError> {
     let mut names = Vec::with_capacity(files.len());
     for file in files {
-        let below = file.strip_prefix(&base).unwrap_or(file);
+        let outside =
+            || InputError::Outside { path: file.display().to_string(), base: base.display().to_string() };
+        let below = file.strip_prefix(&base).map_err(|_not_below| outside())?;
         names.push(below.to_str().ok_or_else(|| not_text(file))?.to_owned());
     }
     names.sort_unstable();
@@ -273,5 +226,14 @@ mod tests {
         assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap is expected"));
         assert!(names(&folder, &["gone.mcap"]).unwrap_err().contains("no such file or folder"));
         assert!(names(&folder, &["gone/*.mcap"]).unwrap_err().contains("no such file or folder"));
+    }
+
+    #[test]
+    fn names_below_a_given_folder_are_paths_below_it() {
+        let folder = tree(&["day/one.mcap", "other/two.mcap"]);
+        let one = [folder.path().join("day/one.mcap")];
+        assert_eq!(expand_below(&one, folder.path()).unwrap().names, ["day/one.mcap"]);
+        let outside = expand_below(&one, &folder.path().join("other")).unwrap_err().to_string();
+        assert!(outside.contains("day/one.mcap") && outside.contains("/other"), "{outside}");
     }
 }
