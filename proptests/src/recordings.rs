@@ -125,8 +125,8 @@ impl Storage for CountingStorage {
         self.inner.writer(key)
     }
 
-    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError> {
-        self.inner.list(prefix)
+    fn list_after(&self, prefix: &str, after: &str) -> Result<ObjectIter<'_>, StorageError> {
+        self.inner.list_after(prefix, after)
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {

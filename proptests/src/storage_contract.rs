@@ -47,7 +47,11 @@ fn eprintln_name(name: &str) {
 }
 
 fn keys(storage: &SharedStorage, prefix: &str) -> Vec<String> {
-    let listed: Result<Vec<_>, _> = storage.list(prefix).expect("listing starts").collect();
+    keys_after(storage, prefix, "")
+}
+
+fn keys_after(storage: &SharedStorage, prefix: &str, after: &str) -> Vec<String> {
+    let listed: Result<Vec<_>, _> = storage.list_after(prefix, after).expect("listing starts").collect();
     listed.expect("listing ends").into_iter().map(|info| info.key).collect()
 }
 
@@ -131,7 +135,11 @@ fn wrong_keys_are_refused(storage: &SharedStorage) {
             storage.head(key).map(|_| ()),
             storage.read(key, 9).map(|_| ()),
             storage
-                .read_at(&ObjectInfo { key: key.to_owned(), size: 9, version: "1".into() }, 0, 9)
+                .read_at(
+                    &ObjectInfo { key: key.to_owned(), size: 9, version: "1".into(), modified_ms: None },
+                    0,
+                    9,
+                )
                 .map(|_| ()),
             storage.put(key, b"x"),
             storage.writer(key).map(|_| ()),
@@ -163,6 +171,13 @@ fn listing_is_in_byte_order(storage: &SharedStorage) {
     assert_eq!(keys(storage, ""), all);
     assert_eq!(keys(storage, "a/"), ["a/b"]);
     assert_eq!(keys(storage, "b/"), ["b/a.c", "b/a/c", "b/a0"]);
+    for (number, after) in all.iter().enumerate() {
+        assert_eq!(keys_after(storage, "", after), all[number + 1..], "behind {after}");
+    }
+    assert_eq!(keys_after(storage, "", "a/"), all[all.iter().position(|key| *key == "a/b").expect("it")..]);
+    assert_eq!(keys_after(storage, "b/", "b/a/bzz"), ["b/a/c", "b/a0"], "a key that is not there");
+    assert_eq!(keys_after(storage, "b/", "a"), keys(storage, "b/"), "a key before the prefix");
+    assert_eq!(keys_after(storage, "b/", "c"), Vec::<String>::new(), "a key behind the prefix");
     let first = storage.list("b/").expect("list").next().expect("one").expect("whole");
     assert_eq!(first, storage.head("b/a.c").expect("head"));
 }

@@ -33,9 +33,24 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
+#[derive(Debug, Clone)]
+struct Object {
+    body: Bytes,
+    version: u64,
+    modified_ms: Option<u64>,
+}
+
+impl Object {
+    fn info(&self, key: &str) -> ObjectInfo {
+        let (size, version) = (self.body.len() as u64, self.version.to_string());
+        ObjectInfo { key: key.to_owned(), size, version, modified_ms: self.modified_ms }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    objects: BTreeMap<String, (Bytes, u64)>,
+    objects: BTreeMap<String, Object>,
+    now_ms: Option<u64>,
     faults: Vec<Fault>,
     journal: Vec<String>,
     versions: u64,
@@ -60,6 +75,11 @@ impl MemoryStorage {
         self.lock().faults.push(fault);
     }
 
+    /// Shows this time from now on: what is written carries it. Without, writes carry none.
+    pub fn set_time(&self, now_ms: u64) {
+        self.lock().now_ms = Some(now_ms);
+    }
+
     /// The keys that were written (`+key`) and removed (`-key`), in that order.
     pub fn journal(&self) -> Vec<String> {
         self.lock().journal.clone()
@@ -67,7 +87,7 @@ impl MemoryStorage {
 
     /// A copy of all objects.
     pub fn snapshot(&self) -> BTreeMap<String, Bytes> {
-        self.lock().objects.iter().map(|(key, (body, _))| (key.clone(), body.clone())).collect()
+        self.lock().objects.iter().map(|(key, object)| (key.clone(), object.body.clone())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -95,7 +115,7 @@ impl MemoryStorage {
         Ok(inner)
     }
 
-    fn object(&self, key: &str) -> Result<(Bytes, u64), StorageError> {
+    fn object(&self, key: &str) -> Result<Object, StorageError> {
         check_key(LOCATION, key)?;
         let inner = self.call("reading", key)?;
         let missing = || StorageError::NotFound { location: LOCATION.into(), key: key.into() };
@@ -105,15 +125,11 @@ impl MemoryStorage {
     fn store(&self, key: &str, body: Vec<u8>) -> Result<(), StorageError> {
         let mut inner = self.call("writing", key)?;
         inner.versions += 1;
-        let version = inner.versions;
-        inner.objects.insert(key.to_owned(), (Bytes::from(body), version));
+        let object = Object { body: Bytes::from(body), version: inner.versions, modified_ms: inner.now_ms };
+        inner.objects.insert(key.to_owned(), object);
         inner.journal.push(format!("+{key}"));
         Ok(())
     }
-}
-
-fn info_of(key: &str, body: &Bytes, version: u64) -> ObjectInfo {
-    ObjectInfo { key: key.to_owned(), size: body.len() as u64, version: version.to_string() }
 }
 
 impl Storage for MemoryStorage {
@@ -122,12 +138,11 @@ impl Storage for MemoryStorage {
     }
 
     fn head(&self, key: &str) -> Result<ObjectInfo, StorageError> {
-        let (body, version) = self.object(key)?;
-        Ok(info_of(key, &body, version))
+        Ok(self.object(key)?.info(key))
     }
 
     fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let (body, version) = self.object(&object.key)?;
+        let Object { body, version, .. } = self.object(&object.key)?;
         if version.to_string() != object.version {
             return Err(StorageError::Changed { location: LOCATION.into(), key: object.key.clone() });
         }
@@ -136,7 +151,7 @@ impl Storage for MemoryStorage {
     }
 
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError> {
-        let (body, _) = self.object(key)?;
+        let body = self.object(key)?.body;
         if body.len() as u64 <= limit_bytes {
             return Ok(body);
         }
@@ -154,11 +169,12 @@ impl Storage for MemoryStorage {
         Ok(Box::new(MemoryWriter { storage: self.clone(), key: key.to_owned(), body: Vec::new() }))
     }
 
-    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError> {
+    fn list_after(&self, prefix: &str, after: &str) -> Result<ObjectIter<'_>, StorageError> {
         check_prefix(LOCATION, prefix)?;
         let inner = self.call("listing", prefix)?;
         let found = inner.objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        let found: Vec<_> = found.map(|(key, (body, version))| Ok(info_of(key, body, *version))).collect();
+        let found = found.filter(|(key, _)| key.as_str() > after);
+        let found: Vec<_> = found.map(|(key, object)| Ok(object.info(key))).collect();
         Ok(Box::new(found.into_iter()))
     }
 

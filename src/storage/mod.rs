@@ -58,8 +58,15 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Writes an object bit by bit, with bounded memory.
     fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, StorageError>;
 
-    /// Everything whose key begins with `prefix` (which ends with `/` or is empty), in key order.
-    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError>;
+    /// Everything whose key begins with `prefix` (which ends with `/` or is empty), in key order. What is many is asked for
+    /// page by page, as the iterator goes on.
+    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError> {
+        self.list_after(prefix, "")
+    }
+
+    /// As [`Storage::list`], only what comes behind this key (which need not be there), so that a listing goes on where one
+    /// before it ended.
+    fn list_after(&self, prefix: &str, after: &str) -> Result<ObjectIter<'_>, StorageError>;
 
     /// Removes an object. Removing what is not there is no error.
     fn delete(&self, key: &str) -> Result<(), StorageError>;
@@ -91,6 +98,9 @@ pub struct ObjectInfo {
     pub size: u64,
     /// Changes whenever the object does (an ETag; on disk made of size, modification time and inode).
     pub version: String,
+    /// When it was written last, by the place's own clock, in ms since 1970, where the place tells. Says how old an object
+    /// seems, never whether it is the same.
+    pub modified_ms: Option<u64>,
 }
 
 /// An object being written. Nothing is visible before [`ObjectWriter::finish`].

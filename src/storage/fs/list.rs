@@ -29,12 +29,28 @@ pub(super) struct Walk<'a> {
     storage: &'a FsStorage,
     levels: Vec<Level>,
     partials: bool,
+    /// Only what comes behind this key.
+    after: String,
 }
 
 impl<'a> Walk<'a> {
     /// Starts at `prefix`, which need not exist. `partials`: the files being written instead of the whole ones.
     pub(super) fn new(storage: &'a FsStorage, prefix: &str, partials: bool) -> Result<Self, StorageError> {
-        let mut walk = Self { storage, levels: Vec::new(), partials };
+        Self::start(storage, prefix, partials, "")
+    }
+
+    /// Over whole files, behind a key.
+    pub(super) fn behind(storage: &'a FsStorage, prefix: &str, after: &str) -> Result<Self, StorageError> {
+        Self::start(storage, prefix, false, after)
+    }
+
+    fn start(
+        storage: &'a FsStorage,
+        prefix: &str,
+        partials: bool,
+        after: &str,
+    ) -> Result<Self, StorageError> {
+        let mut walk = Self { storage, levels: Vec::new(), partials, after: after.to_owned() };
         // A link on the way to the prefix would lead out as well as one below it.
         let mut folder = storage.root.clone();
         for part in prefix.split('/').filter(|part| !part.is_empty()) {
@@ -70,11 +86,19 @@ impl<'a> Walk<'a> {
             } else if is_partial(&name) != self.partials {
                 continue;
             }
+            if !self.is_behind(&format!("{prefix}{name}")) {
+                continue;
+            }
             rest.push(Entry { name, is_folder });
         }
         rest.sort_unstable_by(|a, b| b.name.cmp(&a.name));
         self.levels.push(Level { prefix, rest });
         Ok(())
+    }
+
+    /// Whether a file, or anything in a folder (whose key ends with `/`), comes behind the key to begin after.
+    fn is_behind(&self, key: &str) -> bool {
+        key > self.after.as_str() || (key.ends_with('/') && self.after.starts_with(key))
     }
 
     /// The next file: its key and path.

@@ -229,9 +229,9 @@ impl Storage for FsStorage {
         Ok(Box::new(write::FsWriter::new(self, key)?))
     }
 
-    fn list(&self, prefix: &str) -> Result<ObjectIter<'_>, StorageError> {
+    fn list_after(&self, prefix: &str, after: &str) -> Result<ObjectIter<'_>, StorageError> {
         check_prefix(&self.shown, prefix)?;
-        Ok(Box::new(list::Walk::new(self, prefix, false)?))
+        Ok(Box::new(list::Walk::behind(self, prefix, after)?))
     }
 
     fn delete(&self, key: &str) -> Result<(), StorageError> {
@@ -285,7 +285,8 @@ fn read_range(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
 /// What a listing and a look say of a file.
 fn info_of(key: &str, meta: &Metadata) -> ObjectInfo {
     let version = format!("{:x}-{:x}.{:x}-{:x}", meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino());
-    ObjectInfo { key: key.to_owned(), size: meta.len(), version }
+    let modified_ms = u64::try_from(meta.mtime() * 1_000 + meta.mtime_nsec() / 1_000_000).ok();
+    ObjectInfo { key: key.to_owned(), size: meta.len(), version, modified_ms }
 }
 
 /// What was seen and what to do.
