@@ -11,7 +11,7 @@
 //!                          ▲                └──────────────────┬──────────────────────────┘
 //!                          │ answer                            ▼ effects, as data
 //!                          └──────────────────────── executor (one match)
-//!                                                    queue ▶ store {sqlite, memory}
+//!                                                    queue ▶ store {sqlite, tikv, memory}
 //!                                                    convert, lerobot ▶ storage {fs, memory}
 //! ```
 //!

@@ -13,6 +13,7 @@ pub mod queue_step;
 pub mod recording;
 pub mod recordings;
 pub mod rewrite;
+pub mod spread_store;
 pub mod staged_episodes;
 pub mod storage_contract;
 pub mod store_contract;

@@ -27,6 +27,7 @@ pub mod tikv;
 pub use memory::MemoryStore;
 pub use place::StorePlace;
 pub use sqlite::{Durability, SqliteStore};
+pub use tikv::{TikvOptions, TikvStore};
 
 use crate::error::{Class, Classified};
 use async_trait::async_trait;

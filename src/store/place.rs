@@ -1,7 +1,7 @@
 //! Which store is meant, and how it is opened. The one place that tells the engines apart.
 
 use super::sqlite::{Durability, SqliteStore};
-use super::tikv::TikvOptions;
+use super::tikv::{TikvOptions, TikvStore};
 use super::{SharedStore, StoreError};
 use std::fmt;
 use std::path::PathBuf;
@@ -30,10 +30,7 @@ impl StorePlace {
     pub async fn open(&self) -> Result<SharedStore, StoreError> {
         match self {
             Self::Sqlite { path, durability } => Ok(Arc::new(SqliteStore::open(path, *durability)?)),
-            Self::Tikv(options) => Err(StoreError::Unusable {
-                store: options.to_string(),
-                reason: "this build has no client for it".to_owned(),
-            }),
+            Self::Tikv(options) => Ok(Arc::new(TikvStore::connect(options).await?)),
         }
     }
 

@@ -1,0 +1,37 @@
+//! The store on the dev cluster: the contract, the queue against its model, faults, and what it costs.
+//!
+//! It needs a running cluster: `deploy/dev/cluster start`, and `ROBOFLOW_DEV` with its state folder. What it says is about
+//! PD and a store that speaks TiKV's protocol, not about TiKV.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test at once, and say what they measured"
+)]
+
+mod contract;
+
+use roboflow::store::{SharedStore, TikvOptions, TikvStore};
+use roboflow_proptests::dev_cluster::DevCluster;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the cluster is reached when nothing is in the way.
+fn options(cluster: &DevCluster) -> TikvOptions {
+    TikvOptions {
+        endpoints: vec![cluster.env("TIKV_PD_ENDPOINTS").to_owned()],
+        tls: None,
+        request_timeout: Duration::from_secs(2),
+        connect_within: Duration::from_secs(10),
+    }
+}
+
+async fn connect(options: &TikvOptions) -> SharedStore {
+    Arc::new(TikvStore::connect(options).await.expect("the cluster answers"))
+}
+
+async fn cluster() -> SharedStore {
+    connect(&options(&DevCluster::from_env())).await
+}
