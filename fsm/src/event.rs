@@ -45,6 +45,9 @@ pub enum Input {
         /// The claim under which it was seen.
         epoch: Epoch,
     },
+    /// This process put jobs on the queue, durably: a look at it may find one. Only a hint: whoever misses it finds
+    /// them at the next poll.
+    WorkMayWait,
     /// The answer to `Claim` or `ResolveClaim`.
     ClaimAnswered {
         /// The request.
@@ -188,6 +191,7 @@ impl Input {
             Self::LeaseRenewed { .. } => "LeaseRenewed",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::CancelRequested { .. } => "CancelRequested",
+            Self::WorkMayWait => "WorkMayWait",
             Self::ClaimAnswered { answer, .. } => match answer {
                 ClaimAnswer::Won(_) => "Claim:Won",
                 ClaimAnswer::Empty => "Claim:Empty",

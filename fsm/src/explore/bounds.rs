@@ -55,6 +55,7 @@ pub(super) fn events(machine: &Machine) -> Vec<Event> {
     let held = worker.held.as_ref().map_or((JobId([0; 16]), Epoch(0)), |held| (held.job, held.epoch));
     at(now_ms, Input::CancelRequested { job: held.0, epoch: held.1 });
     at(now_ms, Input::CancelRequested { job: held.0, epoch: Epoch(held.1.0 + 1) });
+    at(now_ms, Input::WorkMayWait);
     answers(machine, |input| at(now_ms, input));
     all
 }
@@ -184,7 +185,9 @@ pub(super) fn key(machine: &Machine) -> Key {
         ]);
     }
     key.push(100);
-    key.extend(worker.claim.iter().flat_map(|claim| [pursuit(&claim.pursuit), u8::from(claim.resolving)]));
+    key.extend(worker.claim.iter().flat_map(|claim| {
+        [pursuit(&claim.pursuit), u8::from(claim.resolving), u8::from(claim.outdated)]
+    }));
     key.push(101);
     key.extend(
         worker.convert.iter().flat_map(|convert| [pursuit(&convert.pursuit), u8::from(convert.cancelled)]),

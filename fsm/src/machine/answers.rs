@@ -34,6 +34,10 @@ impl Worker {
         match answer {
             ClaimAnswer::Won(grant) => self.take_in_hand(grant),
             ClaimAnswer::Empty if claim.resolving => self.claim_later(context.dice),
+            ClaimAnswer::Empty if claim.outdated => {
+                self.claim_failures = 0;
+                self.next_poll_ms = self.now_ms;
+            }
             ClaimAnswer::Empty => {
                 self.claim_failures = 0;
                 self.next_poll_ms =
@@ -61,6 +65,20 @@ impl Worker {
                 context.fault(Fault::Claim);
                 return self.go_draining();
             }
+        }
+        context.handled()
+    }
+
+    /// There may be work after all: the poll interval, or a backoff, is cut short.
+    pub(super) fn poll_at_once(&mut self, context: &mut Context) -> Outcome<Leaf> {
+        self.next_poll_ms = self.now_ms;
+        context.handled()
+    }
+
+    /// The claim in flight may have looked before there was work: that it found none says nothing.
+    pub(super) fn outdate_claim(&mut self, context: &mut Context) -> Outcome<Leaf> {
+        if let Some(claim) = &mut self.claim {
+            claim.outdated = true;
         }
         context.handled()
     }

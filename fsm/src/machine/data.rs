@@ -99,6 +99,8 @@ pub(crate) struct ClaimIntent {
     pub(crate) nonce: Nonce,
     /// Whether its outcome turned out unknown, so that it must be read back.
     pub(crate) resolving: bool,
+    /// Whether jobs were put on the queue since it was made.
+    pub(crate) outdated: bool,
     pub(crate) attempt: u32,
     pub(crate) pursuit: Pursuit,
 }

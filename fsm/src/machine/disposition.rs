@@ -33,6 +33,8 @@ pub enum Reason {
     NotHeld,
     /// The job in hand is going back already, or its cancellation was asked for before.
     AlreadyGoingBack,
+    /// Work may wait, but this machine has some, or is to stop.
+    NotLooking,
     /// A tick at which nothing was due.
     NothingDue,
 }
@@ -93,6 +95,7 @@ impl Reason {
             Self::AlreadyStopping => "already stopping",
             Self::NotHeld => "not held",
             Self::AlreadyGoingBack => "already going back",
+            Self::NotLooking => "not looking",
             Self::NothingDue => "nothing due",
         }
     }

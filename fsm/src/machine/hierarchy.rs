@@ -74,6 +74,7 @@ impl Worker {
     fn idle(&mut self, context: &mut Context, event: &Stimulus<'_>) -> Outcome<Leaf> {
         match event {
             Stimulus::Settle => self.settle_idle(context),
+            Stimulus::Event(Event { input: Input::WorkMayWait, .. }) => self.poll_at_once(context),
             Stimulus::Restore(leaf) => Transition(*leaf),
             Stimulus::Clock { .. } | Stimulus::Event(_) | Stimulus::Count => Super,
         }
@@ -88,6 +89,7 @@ impl Worker {
             {
                 self.on_claim(answer, context)
             }
+            Stimulus::Event(Event { input: Input::WorkMayWait, .. }) => self.outdate_claim(context),
             _ => Super,
         }
     }
@@ -249,6 +251,8 @@ impl Worker {
             }
             Input::LeaseLost { generation } => self.on_lost(*generation, context),
             Input::CancelRequested { job, epoch } => self.on_cancel_request(*job, *epoch, context),
+            // Whoever has work, or is to stop, looks for none.
+            Input::WorkMayWait => context.ignored(Reason::NotLooking),
             Input::Signal(_) | Input::Drain(_) => context.fault(Fault::Unexpected),
             Input::ClaimAnswered { id, .. } => self.on_stray(Family::Claim, *id, context),
             Input::ConvertAnswered { id, .. } => self.on_stray(Family::Convert, *id, context),

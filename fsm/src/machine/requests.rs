@@ -12,8 +12,8 @@ impl Worker {
     /// Claims. The caller made sure that the lease permits it.
     pub(super) fn claim(&mut self, context: &mut Context) {
         let (id, nonce) = (self.new_request(), self.new_nonce());
-        self.claim =
-            Some(ClaimIntent { nonce, resolving: false, attempt: 0, pursuit: Pursuit::InFlight { id } });
+        let pursuit = Pursuit::InFlight { id };
+        self.claim = Some(ClaimIntent { nonce, resolving: false, outdated: false, attempt: 0, pursuit });
         context.effects.push(Effect::Claim { id, nonce });
     }
 

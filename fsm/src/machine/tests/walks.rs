@@ -15,6 +15,7 @@ fn next(machine: &Machine, now_ms: u64, choice: Choice) -> Event {
     let lease = Generation(1 + u32::from(arg) / 100);
     let input = match kind % 96 {
         0 => Input::Signal([Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1][usize::from(arg) % 4]),
+        1 if arg >= 128 => Input::WorkMayWait,
         1 if arg < 128 => Input::Drain([Mode::Finish, Mode::Interrupt, Mode::Abort][usize::from(arg) % 3]),
         2 if arg < 128 => Input::LeaseLost { generation: lease },
         3 => {

@@ -20,6 +20,39 @@ fn pitfall_40_claims_follow_each_other_while_there_is_work() {
 }
 
 #[test]
+fn work_that_may_wait_ends_the_wait_of_an_idle_machine() {
+    let mut rig = Rig::new();
+    rig.renewed().claim(ClaimAnswer::Empty).shows("Claiming > Idle", &[]);
+    rig.at(10).input(Input::WorkMayWait).shows("Idle > Claiming", &["Claim"]);
+    assert_eq!(rig.machine.last_disposition(), Some(Disposition::Handled));
+    // Without a lease there is no claim; with it, it follows at once.
+    let mut rig = Rig::new();
+    rig.input(Input::WorkMayWait).shows("Idle", &[]);
+    rig.renewed().shows("Idle > Claiming", &["Claim"]);
+}
+
+#[test]
+fn a_claim_that_work_came_after_does_not_count_as_having_found_none() {
+    let mut rig = Rig::new();
+    rig.renewed().input(Input::WorkMayWait).shows("Claiming", &[]);
+    rig.claim(ClaimAnswer::Empty).shows("Claiming > Idle > Claiming", &["Claim"]);
+    // Once: the next one has looked later.
+    rig.claim(ClaimAnswer::Empty).shows("Claiming > Idle", &[]);
+    assert_eq!(rig.machine.wake_at_ms(), Some(5_000));
+}
+
+#[test]
+fn work_that_may_wait_is_ignored_by_name_where_nothing_is_looked_for() {
+    let mut stopped = Rig::checkpointing();
+    stopped.signal(Signal::Term);
+    for mut rig in [Rig::processing(), Rig::checkpointing(), stopped] {
+        let before = rig.machine.leaf();
+        rig.input(Input::WorkMayWait).shows(before.name(), &[]);
+        assert_eq!(rig.machine.last_disposition(), Some(Disposition::Ignored(Reason::NotLooking)));
+    }
+}
+
+#[test]
 fn pitfall_39_no_second_claim_while_one_is_in_flight_or_a_job_in_hand() {
     let mut rig = Rig::new();
     rig.tick_at(10).shows("Idle", &[]);
