@@ -2,11 +2,13 @@
 
 use crate::lab::{Lab, long, short};
 use crate::replay::replay;
+use roboflow::clock::monotonic_ns;
 use roboflow::fsm::Input;
 use roboflow_proptests::program::dataset_bytes;
 use roboflow_proptests::recording::Robot;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::Duration;
 
 /// A lease that is over soon: 3 s, of which 1 s is for writing.
 const SHORT_LEASE: &str = "--lease 3s --renew-interval 400ms";
@@ -87,6 +89,29 @@ fn two_processes_share_a_queue_and_one_that_is_killed_is_taken_over() {
     let jobs = lab.jobs("set");
     assert_eq!(jobs.len(), 5);
     assert!(jobs.iter().all(|job| job["status"] == "completed"), "{jobs:?}");
+}
+
+#[test]
+fn a_killed_workers_job_is_claimed_by_an_idle_process_when_its_lease_ends() {
+    let lab = Lab::with(1, &long());
+    let mut first =
+        lab.start(&format!("run in --out set --workers 1 --transition-log first.jsonl {SHORT_LEASE}"));
+    assert!(first.until("a checkpoint", || steps(&lab, "first.jsonl", "\"Checkpoint\"") >= 1));
+    // It looks at an empty queue once in ten minutes: only its reaper can tell it sooner.
+    let mut idle =
+        lab.start(&format!("worker {STORE} --poll-interval 10m --transition-log idle.jsonl {SHORT_LEASE}"));
+    assert!(idle.until("an empty queue", || steps(&lab, "idle.jsonl", "\"Empty\"") >= 1));
+    let killed_ns = monotonic_ns();
+    first.signal(Signal::KILL);
+    first.wait();
+    assert!(idle.until("the job", || steps(&lab, "idle.jsonl", "\"Won\"") >= 1));
+    idle.signal(Signal::TERM);
+    idle.wait().expect_code(0);
+    let won = replay(&lab.path("idle.jsonl")).into_iter().find(|line| line.event.name() == "Claim:Won");
+    let waited = Duration::from_nanos(won.unwrap().monotonic_ns - killed_ns);
+    println!("claimed {waited:?} after the kill");
+    assert!(waited < Duration::from_secs(6), "the lease is 3 s, and the claim came after {waited:?}");
+    assert_eq!(sum(&lab.jobs("set"), "crashes"), 1);
 }
 
 #[test]

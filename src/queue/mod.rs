@@ -29,7 +29,7 @@ pub use error::QueueError;
 pub use jobs::{Cancelled, JobCounts, JobFilter, JobPage};
 pub use key::{Key, Keys};
 pub use lease::Renewal;
-pub use reclaim::{Reclaimed, ReclaimedJob};
+pub use reclaim::{ReclaimRound, Reclaimed, ReclaimedJob};
 pub use record::{
     BatchId, BatchRecord, ConfigHash, ERROR_TEXT_MAX_BYTES, ERRORS_KEPT, ErrorEntry, ErrorKind, Incarnation,
     JobKind, JobRecord, JobResult, JobStatus, Owner, Ownership, RECORD_VERSION, Source, TEXT_MAX_BYTES,

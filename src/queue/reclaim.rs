@@ -12,6 +12,7 @@ use super::tx::Tx;
 use super::worker::{End, WorkerRecord};
 use crate::fsm::id::{Epoch, JobId};
 use crate::store::{Pair, StoreTime};
+use std::time::Duration;
 
 /// A job that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +40,36 @@ pub struct Reclaimed {
     pub closed: bool,
 }
 
+/// One look for expired workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReclaimRound {
+    /// What this look took back, by worker. What another one was faster with is not in it.
+    pub taken: Vec<Reclaimed>,
+    /// How long it was, at the look, until the next of the other leases ends, in store time. A renewal moves it.
+    pub next_end: Option<Duration>,
+}
+
+/// What became of an expired worker's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// Its receipt stands in its place now.
+    Closed,
+    /// Somebody else closed it.
+    Gone,
+    /// It still holds something.
+    StillHolds,
+}
+
 impl Queue {
+    /// As [`Queue::reclaim_round`], for whoever does not look again.
+    pub async fn reclaim(&self, limit: usize) -> Result<Vec<Reclaimed>, QueueError> {
+        Ok(self.reclaim_round(limit).await?.taken)
+    }
+
     /// Takes back at most `limit` jobs of workers whose lease has ended. Each is durable when it returns. An error ends
     /// it early; what was taken back until then stays so.
-    pub async fn reclaim(&self, limit: usize) -> Result<Vec<Reclaimed>, QueueError> {
-        let mut expired = self.expired_workers().await?;
+    pub async fn reclaim_round(&self, limit: usize) -> Result<ReclaimRound, QueueError> {
+        let (mut expired, next_end) = self.expired_workers().await?;
         expired.extend(self.owners_without_record().await?);
         let mut left = limit;
         let mut all = Vec::new();
@@ -57,21 +83,28 @@ impl Queue {
             };
             let jobs = self.take_back(incarnation, left).await?;
             left = left.saturating_sub(jobs.len());
-            let closed = self.transact_idempotent("close", |tx| self.close_once(tx, incarnation)).await?;
+            let closing = self.transact_idempotent("close", |tx| self.close_once(tx, incarnation)).await?;
+            if jobs.is_empty() && closing == Closing::Gone {
+                tracing::debug!(worker = %incarnation, pod, "another one took a lost worker's jobs back");
+                continue;
+            }
+            let closed = closing != Closing::StillHolds;
             tracing::warn!(worker = %incarnation, pod, jobs = jobs.len(), closed, "a lost worker's jobs were taken back");
             all.push(Reclaimed { incarnation, pod, jobs, closed });
         }
-        Ok(all)
+        Ok(ReclaimRound { taken: all, next_end })
     }
 
-    /// Workers whose lease seems to have ended; each is looked at again before anything is done.
-    async fn expired_workers(&self) -> Result<Vec<Incarnation>, QueueError> {
+    /// Workers whose lease seems to have ended; each is looked at again before anything is done. And how long it is
+    /// until the next lease ends.
+    async fn expired_workers(&self) -> Result<(Vec<Incarnation>, Option<Duration>), QueueError> {
         let mut span = self.keys.workers_after(None);
         let mut expired = Vec::new();
+        let mut next_end: Option<Duration> = None;
         loop {
             let (now, pairs) = self.transact("reclaim", |tx| scan_pairs(tx, &span, PAGE)).await?;
             let Some((last, _)) = pairs.last() else {
-                return Ok(expired);
+                return Ok((expired, next_end));
             };
             span.start = following(last.clone());
             for (key, value) in &pairs {
@@ -82,7 +115,11 @@ impl Queue {
                     Ok(worker) if worker.lease_until < now || worker.expired.is_some() => {
                         expired.push(incarnation)
                     }
-                    Ok(_) => {}
+                    Ok(worker) => {
+                        // It has ended once its last millisecond is over.
+                        let end = Duration::from_millis(worker.lease_until.0.saturating_sub(now.0) + 1);
+                        next_end = Some(next_end.map_or(end, |next| next.min(end)));
+                    }
                     Err(Unreadable::Version(_)) => self.counters.add(Count::Skipped),
                     Err(Unreadable::Damaged(_)) => expired.push(incarnation),
                 }
@@ -246,16 +283,16 @@ impl Queue {
     }
 
     /// Replaces the record of a fenced worker that holds nothing any more by its receipt.
-    async fn close_once(&self, mut tx: Tx, incarnation: Incarnation) -> Result<bool, Halt> {
+    async fn close_once(&self, mut tx: Tx, incarnation: Incarnation) -> Result<Closing, Halt> {
         let Some(worker) = tx.worker(incarnation).await? else {
-            return Ok(true);
+            return Ok(Closing::Gone);
         };
         if worker.expired.is_none() || !tx.scan(&self.keys.leased_by(incarnation), 1).await?.is_empty() {
-            return Ok(false);
+            return Ok(Closing::StillHolds);
         }
         self.close(&mut tx, worker)?;
         tx.commit().await?;
-        Ok(true)
+        Ok(Closing::Closed)
     }
 }
 

@@ -96,7 +96,8 @@ impl Lease {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let Home { runtime, queue } = home;
-        let reaper = Reaper::new(queue.clone(), settings.renew_interval_ms, Arc::clone(&metrics));
+        let interval = Duration::from_millis(settings.renew_interval_ms);
+        let reaper = Reaper::new(queue.clone(), interval, mailboxes.clone(), Arc::clone(&metrics));
         let renewing = AtomicU32::new(settings.machines);
         let shared = Arc::new(Shared {
             clock,

@@ -185,9 +185,12 @@ pub(super) fn key(machine: &Machine) -> Key {
         ]);
     }
     key.push(100);
-    key.extend(worker.claim.iter().flat_map(|claim| {
-        [pursuit(&claim.pursuit), u8::from(claim.resolving), u8::from(claim.outdated)]
-    }));
+    key.extend(
+        worker
+            .claim
+            .iter()
+            .flat_map(|claim| [pursuit(&claim.pursuit), u8::from(claim.resolving), u8::from(claim.outdated)]),
+    );
     key.push(101);
     key.extend(
         worker.convert.iter().flat_map(|convert| [pursuit(&convert.pursuit), u8::from(convert.cancelled)]),
