@@ -27,7 +27,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-const ABOUT: &str = "Converts robot recordings (MCAP) into LeRobot v3.0 datasets";
+const ABOUT: &str = "Converts robot recordings (MCAP, ROS 1 bag) into LeRobot v3.0 datasets";
 
 const AFTER_HELP: &str = "\
 Examples:

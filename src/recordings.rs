@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Recordings found at once at most.
 pub const MAX_RECORDINGS: usize = 100_000;
 
+/// How the names of recordings end.
+const EXTENSIONS: [&str; 2] = ["mcap", "bag"];
+
 /// What is wrong with the inputs.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -36,12 +39,10 @@ pub enum InputError {
         reason: String,
     },
     /// A folder or glob with nothing in it that could be converted.
-    #[error("{path}: no recordings (*.mcap) here{found}")]
+    #[error("{path}: no recordings (*.mcap, *.bag) here")]
     Nothing {
         /// As typed.
         path: String,
-        /// What was there instead.
-        found: String,
     },
     /// A glob that cannot be understood.
     #[error("{pattern}: {reason}")]
@@ -130,9 +131,9 @@ pub fn find(
     Ok(Found { location: found.base.display().to_string(), storage: Arc::new(storage), objects })
 }
 
-/// Whether a key is that of a recording: nothing hidden, and a name that ends in `.mcap`.
+/// Whether a key is that of a recording: nothing hidden, and a name that ends as one does.
 pub fn is_recording(key: &str) -> bool {
-    !key.split('/').any(|part| part.starts_with('.')) && has_extension(Path::new(key), "mcap")
+    !key.split('/').any(|part| part.starts_with('.')) && is_named_so(Path::new(key))
 }
 
 /// A glob whose `*` and `?` stay within one folder. `typed` is what errors name.
@@ -151,6 +152,8 @@ fn has_glob(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
+/// Whether a file is named as recordings are. (`*.bag.active` is one that is still being recorded.)
+fn is_named_so(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
 }

@@ -22,6 +22,7 @@ from mcap.records import Chunk
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.writer import CompressionType, IndexType, Writer
 from PIL import Image
+from rosbags.rosbag1 import Writer as BagWriter
 from rosbags.typesys import Stores, get_typestore
 
 NS = 1_000_000_000
@@ -203,7 +204,72 @@ class JsonCodec:
         return json.dumps(message).encode()
 
 
-CODECS = {"cdr": lambda: RosCodec(2), "ros1": lambda: RosCodec(1), "json": JsonCodec}
+CODECS = {"cdr": lambda: RosCodec(2), "ros1": lambda: RosCodec(1), "bag": lambda: RosCodec(1), "json": JsonCodec}
+
+
+def encoded(opt, number, topics, order, codec):
+    """(topic number, message number, bytes) of each message, in the order of the file."""
+    for k, i in order:
+        t = topics[k]
+        image = None
+        if t["kind"] == "image":
+            image = picture(opt, number, t["camera"], i)
+            t["jpeg_crc32"][i], t["jpeg_size"][i] = zlib.crc32(image), len(image)
+        yield k, i, codec.encode(t, i, image, opt.image)
+
+
+def write_bag(opt, path, number, topics, order):
+    """A ROS 1 bag, by `rosbags`. It knows one time of a message: when it was received."""
+    path.unlink(missing_ok=True)
+    codec = CODECS["bag"]()
+    writer = BagWriter(path)
+    if opt.compression != "none":
+        writer.set_compression(BagWriter.CompressionFormat[opt.compression.upper()])
+    writer.chunk_threshold = opt.chunk_kib * 1024
+    with writer:
+        connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+        for k, i, data in encoded(opt, number, topics, order, codec):
+            writer.write(connections[k], int(topics[k]["log"][i]), data)
+    for t in topics:
+        t["publish"] = t["log"]
+    if opt.no_summary:
+        cut_index(path)
+
+
+def bag_records(data):
+    """(begin, end, fields of the header, where its data begins) of each record."""
+    at = 13
+    while at < len(data):
+        length = lambda place: int.from_bytes(data[place:place + 4], "little")
+        head, begin = data[at + 4:at + 4 + length(at)], at
+        place, fields = 0, {}
+        while place < len(head):
+            size = int.from_bytes(head[place:place + 4], "little")
+            name, value = head[place + 4:place + 4 + size].split(b"=", 1)
+            fields[name.decode()] = value
+            place += 4 + size
+        at += 8 + len(head) + length(at + 4 + len(head))
+        yield begin, at, fields, begin + 8 + len(head)
+
+
+def cut_index(path):
+    """What a recorder leaves that was killed: no index at the end, and none pointed to."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"index_pos=") + 10
+    end = int.from_bytes(data[at:at + 8], "little")
+    data[at:at + 8] = bytes(8)
+    path.write_bytes(data[:end])
+
+
+def bag_chunks(path):
+    """(begin, end, messages) of each chunk, by the indexes behind it."""
+    chunks = []
+    for begin, end, fields, _ in bag_records(path.read_bytes()):
+        if fields["op"] == b"\x05":
+            chunks.append([begin, end, 0])
+        elif fields["op"] == b"\x04":
+            chunks[-1][2] += int.from_bytes(fields["count"], "little")
+    return chunks
 
 
 def write(opt, path, number, topics, order):
@@ -219,25 +285,26 @@ def write(opt, path, number, topics, order):
         if name not in schemas:
             schemas[name] = writer.register_schema(name=name, encoding=codec.schema_encoding, data=text)
         channels.append(writer.register_channel(topic=t["topic"], message_encoding=codec.encoding, schema_id=schemas[name]))
-    for k, i in order:
+    for k, i, data in encoded(opt, number, topics, order, codec):
         t = topics[k]
-        image = None
-        if t["kind"] == "image":
-            image = picture(opt, number, t["camera"], i)
-            t["jpeg_crc32"][i], t["jpeg_size"][i] = zlib.crc32(image), len(image)
-        writer.add_message(channels[k], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i,
-                           data=codec.encode(t, i, image, opt.image))
+        writer.add_message(channels[k], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i, data=data)
     writer.finish()
 
 
-def cut(path):
-    """Cuts the file in the middle of a chunk, at about 70 %. Returns how many messages are whole, and how many were in that chunk."""
-    chunks, start = [], None
+def mcap_chunks(path):
+    """(begin, end, messages) of each chunk."""
+    chunks = []
     with open(path, "rb") as file:
         for record in StreamReader(file, emit_chunks=True).records:
             if isinstance(record, Chunk):
                 inside = sum(type(r).__name__ == "Message" for r in breakup_chunk(record))
                 chunks.append((file.tell() - len(record.data), file.tell(), inside))
+    return chunks
+
+
+def cut(path):
+    """Cuts the file in the middle of a chunk, at about 70 %. Returns how many messages are whole, and how many were in that chunk."""
+    chunks = bag_chunks(path) if path.suffix == ".bag" else mcap_chunks(path)
     size = path.stat().st_size
     at = next((n for n, (_, end, _) in enumerate(chunks) if end > size * 0.7), len(chunks) - 1)
     if at < 1:
@@ -280,7 +347,7 @@ def main(argv=None):
     p.add_argument("--image", choices=["jpeg", "png"], default="jpeg")
     p.add_argument("--quality", type=int, default=75, help="of JPEG pictures")
     p.add_argument("--format", choices=sorted(CODECS), default="cdr")
-    p.add_argument("--compression", choices=["zstd", "lz4", "none"], default="zstd")
+    p.add_argument("--compression", choices=["zstd", "bz2", "lz4", "none"], default="zstd", help="bz2: of bags; zstd: of MCAP")
     p.add_argument("--chunk-kib", type=int, default=128)
     p.add_argument("--command", choices=["multiarray", "joints"], default="multiarray", help="the type of /joint_command")
     p.add_argument("--jitter", action="store_true", help="messages leave their nominal times by up to a third of a period")
@@ -298,10 +365,10 @@ def main(argv=None):
     opt.width, opt.height = map(int, opt.size.split("x"))
     opt.out.mkdir(parents=True, exist_ok=True)
     for number in range(opt.episodes):
-        path = opt.out / f"{opt.name}_{number:03d}.mcap"
+        path = opt.out / f"{opt.name}_{number:03d}.{'bag' if opt.format == 'bag' else 'mcap'}"
         topics, rng = plan(opt, number)
         order = file_order(opt, topics, rng)
-        write(opt, path, number, topics, order)
+        (write_bag if opt.format == "bag" else write)(opt, path, number, topics, order)
         whole, in_cut_chunk = cut(path) if opt.cut else (len(order), 0)
         save_truth(opt, path, number, topics, whole, in_cut_chunk)
         if not opt.quiet:

@@ -64,6 +64,10 @@ CASES = [
     Case("json", "--format json --jitter --episodes 2"),
     Case("json-late-shuffled", "--format json --compression lz4 --out-of-order --shuffle-joints", {"select": ["flange", "base"]}),
     Case("json-cut", "--format json --cut --compression none --chunk-kib 64 --jitter"),
+    Case("bag", "--format bag --compression none --jitter --episodes 2 --shuffle-joints"),
+    Case("bag-lz4-late", "--format bag --compression lz4 --jitter --out-of-order --chunk-kib 32", {"time": "header"}),
+    Case("bag-bz2-cut", "--format bag --compression bz2 --cut --jitter --chunk-kib 48 --seconds 6"),
+    Case("bag-no-index", "--format bag --compression lz4 --no-summary --jitter --gaps", {"align": "linear", "tolerance_ms": 100}),
     Case("nearest", "--jitter --gaps", {"align": "nearest", "tolerance_ms": 20, "fps": 20}),
     Case("nearest-ties", "--exact --ties", {"align": "nearest", "fps": 20}),
     Case("latest-ties", "--jitter --ties --out-of-order", {"fps": 50}),
@@ -88,6 +92,8 @@ CASES = [
     Case("real-ros2", ["turtlesim/turtlesim_ros2.mcap"], TURTLE),
     Case("real-ros1", ["turtlesim/turtlesim_ros1.mcap"], TURTLE.replace("latest", "linear")),
     Case("real-both", ["turtlesim/turtlesim_ros2.mcap", "turtlesim/turtlesim_ros1.mcap"], None),
+    Case("real-bag", ["rosbagjs/example-lz4.bag"], TURTLE),
+    Case("real-bag-bz2", ["rosbagjs/example-bz2.bag"], TURTLE.replace("latest", "nearest")),
     Case("two-workers", "--episodes 5 --jitter --seconds 3", run=["--workers", "2"]),
     Case("long", "--seconds 30 --jitter --cameras 1 --out-of-order --size 96x64", {"fps": 60}),
 ]
@@ -118,7 +124,7 @@ def prepare(case, seed, folder):
     else:
         options = case.make.split()
         make_recordings.main([str(folder / "in"), "--seed", str(seed), *options, "--quiet"])
-        recordings = sorted((folder / "in").glob("*.mcap"))
+        recordings = sorted(path for path in (folder / "in").iterdir() if path.suffix in (".mcap", ".bag"))
         truths = sorted((folder / "in").glob("*.truth.npz"))
         cameras = int(options[options.index("--cameras") + 1]) if "--cameras" in options else 2
     if case.task_files:

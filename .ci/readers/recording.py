@@ -10,6 +10,7 @@ from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap_ros2.decoder import DecoderFactory
+from rosbags.rosbag1 import Reader as BagReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 NS = 1_000_000_000
@@ -30,9 +31,22 @@ class Ros1:
         return self.store.deserialize_ros1(data, name)
 
 
+def decoded_bag(path, wanted=None):
+    """As [`decoded`], of a ROS 1 bag."""
+    ros1 = Ros1()
+    with BagReader(path) as bag:
+        connections = [c for c in bag.connections if wanted is None or c.topic in wanted]
+        for connection, received, data in bag.messages(connections=connections):
+            schema = Schema(id=connection.id, name=connection.msgtype, encoding="ros1msg", data=connection.msgdef.data.encode())
+            yield connection.topic, received, received, ros1.decode(schema, data)
+
+
 def decoded(path, wanted=None):
     """(topic, log time, publish time, message) of every message that a reader gets out of the file, in its order.
     `wanted`: topics; all of them without it."""
+    if Path(path).suffix == ".bag":
+        yield from decoded_bag(Path(path), wanted)
+        return
     channels, schemas, cdr, ros1 = {}, {}, {}, Ros1()
     with open(path, "rb") as file:
         try:

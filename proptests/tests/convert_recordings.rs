@@ -272,15 +272,17 @@ fn a_generated_recording_equals_its_truth() {
 }
 
 #[test]
-fn one_recording_in_two_encodings_gives_the_same_files() {
+fn one_recording_in_two_encodings_and_as_a_bag_gives_the_same_files() {
     let ros1 = convert(&real("turtlesim/turtlesim_ros1.mcap"), TURTLE, 100).unwrap();
     let ros2 = convert(&real("turtlesim/turtlesim_ros2.mcap"), TURTLE, 100).unwrap();
+    let bag = convert(&real("rosbagjs/example-bz2.bag"), TURTLE, 100).unwrap();
     let segments = |job: &Job| {
         let mut files = job.files();
         files.remove("j/e000/episode.json").unwrap();
         files
     };
     assert_eq!(segments(&ros1), segments(&ros2));
+    assert_eq!(segments(&ros1), segments(&bag));
     assert_eq!(ros1.episode().features, ros2.episode().features);
     assert!(ros1.episode().frames > 600);
 }

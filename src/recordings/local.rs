@@ -1,6 +1,6 @@
 //! Recordings on this host: files, folders and globs. Nothing is opened here.
 
-use super::{InputError, MAX_RECORDINGS, has_extension, has_glob};
+use super::{InputError, MAX_RECORDINGS, has_glob, is_named_so};
 use globset::GlobMatcher;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -39,7 +39,7 @@ pub fn expand_below(inputs: &[PathBuf], base: &Path) -> Result<Recordings, Input
 fn files(inputs: &[PathBuf]) -> Result<BTreeSet<PathBuf>, InputError> {
     let mut files = BTreeSet::new();
     for input in inputs {
-        let mut walk = Walk { typed: input.display().to_string(), files: &mut files, found: 0, bags: 0 };
+        let mut walk = Walk { typed: input.display().to_string(), files: &mut files, found: 0 };
         walk.input(input)?;
     }
     Ok(files)
@@ -49,7 +49,6 @@ struct Walk<'a> {
     typed: String,
     files: &'a mut BTreeSet<PathBuf>,
     found: usize,
-    bags: usize,
 }
 
 impl Walk<'_> {
@@ -64,23 +63,15 @@ impl Walk<'_> {
         if self.found > 0 {
             return Ok(());
         }
-        let found = match self.bags {
-            0 => String::new(),
-            bags => format!("; {bags} ROS 1 bags (*.bag) are here, which this version does not convert yet"),
-        };
-        Err(InputError::Nothing { path: self.typed.clone(), found })
+        Err(InputError::Nothing { path: self.typed.clone() })
     }
 
     fn file(&mut self, path: PathBuf) -> Result<(), InputError> {
-        if has_extension(&path, "mcap") {
+        if is_named_so(&path) {
             return self.add(path);
         }
-        let reason = if has_extension(&path, "bag") {
-            "ROS 1 bags are not converted yet; convert it to MCAP first"
-        } else {
-            "not a recording: a file whose name ends in .mcap is expected"
-        };
-        Err(InputError::NotARecording { path: self.typed.clone(), reason: reason.to_owned() })
+        let reason = "not a recording: a file whose name ends in .mcap or .bag is expected".to_owned();
+        Err(InputError::NotARecording { path: self.typed.clone(), reason })
     }
 
     fn glob(&mut self, path: &Path) -> Result<(), InputError> {
@@ -111,12 +102,8 @@ impl Walk<'_> {
             let Ok(meta) = fs::metadata(&path) else { continue };
             if meta.is_dir() {
                 self.folder(&path, glob, depth + 1)?;
-            } else if glob.is_none_or(|glob| glob.is_match(&path)) {
-                if has_extension(&path, "mcap") {
-                    self.add(path)?;
-                } else if has_extension(&path, "bag") {
-                    self.bags += 1;
-                }
+            } else if glob.is_none_or(|glob| glob.is_match(&path)) && is_named_so(&path) {
+                self.add(path)?;
             }
         }
         Ok(())
@@ -219,11 +206,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_converted_is_named() {
-        let folder = tree(&["old.bag", "bags/x.bag", "empty/readme", "clip.mp4"]);
-        assert!(names(&folder, &["old.bag"]).unwrap_err().contains("ROS 1 bags are not converted yet"));
-        assert!(names(&folder, &["bags"]).unwrap_err().contains("1 ROS 1 bags"));
-        assert!(names(&folder, &["empty"]).unwrap_err().contains("no recordings (*.mcap) here"));
-        assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap is expected"));
+        let folder = tree(&["bags/x.bag", "bags/y.bag.active", "empty/readme", "clip.mp4"]);
+        assert_eq!(names(&folder, &["bags"]).unwrap(), ["x.bag"]);
+        assert!(names(&folder, &["empty"]).unwrap_err().contains("no recordings (*.mcap, *.bag) here"));
+        assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap or .bag is expected"));
         assert!(names(&folder, &["gone.mcap"]).unwrap_err().contains("no such file or folder"));
         assert!(names(&folder, &["gone/*.mcap"]).unwrap_err().contains("no such file or folder"));
     }

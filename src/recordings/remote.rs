@@ -1,6 +1,6 @@
 //! Recordings in a bucket: objects, prefixes and globs. The same rules as on a disk.
 
-use super::{Found, InputError, MAX_RECORDINGS, glob, has_extension, has_glob, is_recording};
+use super::{Found, InputError, MAX_RECORDINGS, glob, has_glob, is_named_so, is_recording};
 use crate::storage::{ObjectInfo, Places, StorageError};
 use crate::work::StopFlag;
 use std::collections::BTreeMap;
@@ -75,11 +75,7 @@ fn look(
     found: &mut BTreeMap<String, ObjectInfo>,
 ) -> Result<(), InputError> {
     let path = Path::new(url.key);
-    if has_extension(path, "bag") {
-        let reason = "ROS 1 bags are not converted yet; convert it to MCAP first".to_owned();
-        return Err(InputError::NotARecording { path: typed.to_owned(), reason });
-    }
-    if has_extension(path, "mcap") && !has_glob(url.key) {
+    if is_named_so(path) && !has_glob(url.key) {
         let (folder, name) = url.key.rsplit_once('/').unwrap_or(("", url.key));
         let info = match places.open(&place(url.bucket, folder), stop)?.head(name) {
             Err(StorageError::NotFound { .. }) => {
@@ -110,7 +106,7 @@ fn look(
         found.insert(key, info);
     }
     if !any {
-        return Err(InputError::Nothing { path: typed.to_owned(), found: String::new() });
+        return Err(InputError::Nothing { path: typed.to_owned() });
     }
     Ok(())
 }
@@ -165,7 +161,6 @@ mod tests {
             let urls: Vec<&String> = urls.iter().collect();
             find(&urls, None, &Places::default(), &StopFlag::default()).unwrap_err().to_string()
         };
-        assert!(look(&["s3://a/x.bag"]).contains("ROS 1 bags"));
         assert!(look(&["s3:///x.mcap"]).contains("no bucket"));
     }
 }

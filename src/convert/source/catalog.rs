@@ -1,16 +1,22 @@
 //! What is known of a recording once it is open: its topics and where its messages lie. Summary and scan both fill it.
 
-use super::{Topic, TopicId};
+use super::file::File;
+use super::format::Format;
+use super::{SourceError, Topic, TopicId};
+use ::mcap::Channel;
+use ::mcap::read::ChannelAccumulator;
+use ::mcap::records::Record;
 use bytes::Bytes;
-use mcap::Channel;
-use mcap::read::ChannelAccumulator;
-use mcap::records::Record;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Channels of one recording.
 pub(crate) const MAX_CHANNELS: usize = 10_000;
+/// Messages outside of chunks are taken together up to this size.
+const MAX_RUN_BYTES: u64 = 4 << 20;
+/// Stretches of one recording.
+const MAX_STRETCHES: usize = 16 << 20;
 
 /// A stretch of the file that holds messages.
 #[derive(Debug, Clone)]
@@ -35,6 +41,7 @@ impl Stretch {
 /// Topics and stretches.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
+    pub(crate) format: Format,
     pub(crate) topics: Vec<Topic>,
     /// For each topic, why its messages cannot be taken as one stream.
     pub(crate) conflicts: Vec<Option<String>>,
@@ -44,6 +51,17 @@ pub(crate) struct Catalog {
     pub(crate) indexed: bool,
     pub(crate) cut: bool,
     pub(crate) warnings: Vec<String>,
+}
+
+impl Catalog {
+    /// It was found by a scan, for this reason.
+    pub(crate) fn scanned(mut self, file: &File, reason: &str) -> Self {
+        tracing::debug!(file = file.name(), reason, "the recording was scanned");
+        if !self.cut {
+            self.warnings.push(format!("{reason}; the file was scanned instead"));
+        }
+        self
+    }
 }
 
 /// Collects schemas and channels as they are met: one met again must be the same, and a channel's schema known.
@@ -127,6 +145,98 @@ impl Channels {
                 message_count: Some(channels.iter().filter_map(|c| counts.get(&c.id)).sum()),
             });
             catalog.conflicts.push(conflict);
+        }
+        catalog
+    }
+}
+
+/// What a scan has found so far.
+#[derive(Debug)]
+pub(crate) struct Survey<'f> {
+    file: &'f File,
+    pub(crate) channels: Channels,
+    counts: BTreeMap<u16, u64>,
+    stretches: Vec<Stretch>,
+    /// Messages of channels that nothing declares before them: they belong to no topic.
+    undeclared: u64,
+}
+
+impl<'f> Survey<'f> {
+    pub(crate) fn new(file: &'f File) -> Self {
+        let (channels, counts) = (Channels::default(), BTreeMap::new());
+        Self { file, channels, counts, stretches: Vec::new(), undeclared: 0 }
+    }
+
+    /// A chunk with so many messages of each channel.
+    pub(crate) fn chunk(&mut self, range: Range<u64>, seen: BTreeMap<u16, u64>) -> Result<(), SourceError> {
+        let channels = Some(self.count(seen));
+        self.push(Stretch { range, is_chunk: true, index: None, channels })
+    }
+
+    /// A message outside of chunks: it joins the ones directly before it.
+    pub(crate) fn loose_message(&mut self, range: Range<u64>, channel: u16) -> Result<(), SourceError> {
+        let channels = self.count(BTreeMap::from([(channel, 1)]));
+        if let Some(last) = self.stretches.last_mut()
+            && !last.is_chunk
+            && last.range.end == range.start
+            && range.end - last.range.start <= MAX_RUN_BYTES
+        {
+            last.range.end = range.end;
+            for channel in channels {
+                if let Some(known) = &mut last.channels
+                    && let Err(place) = known.binary_search(&channel)
+                {
+                    known.insert(place, channel);
+                }
+            }
+            return Ok(());
+        }
+        self.push(Stretch { range, is_chunk: false, index: None, channels: Some(channels) })
+    }
+
+    /// Adds counts; the channels counted, in order.
+    fn count(&mut self, mut seen: BTreeMap<u16, u64>) -> Vec<u16> {
+        seen.retain(|channel, n| {
+            let known = self.channels.knows(*channel);
+            if !known {
+                self.undeclared = self.undeclared.saturating_add(*n);
+            }
+            known
+        });
+        for (channel, n) in &seen {
+            *self.counts.entry(*channel).or_default() += n;
+        }
+        seen.into_keys().collect()
+    }
+
+    fn push(&mut self, stretch: Stretch) -> Result<(), SourceError> {
+        if self.stretches.len() >= MAX_STRETCHES {
+            return Err(self.damaged(stretch.range.start, &format!("more than {MAX_STRETCHES} chunks")));
+        }
+        self.stretches.push(stretch);
+        Ok(())
+    }
+
+    pub(crate) fn damaged(&self, offset: u64, reason: &str) -> SourceError {
+        SourceError::Damaged { file: self.file.name().to_owned(), offset, reason: reason.to_owned() }
+    }
+
+    /// What was found. `cut_at` is where the file can be read no further, when that is before its end.
+    pub(crate) fn finish(self, cut_at: Option<u64>) -> Catalog {
+        let mut catalog = self.channels.into_catalog(&self.counts);
+        catalog.stretches = self.stretches;
+        catalog.cut = cut_at.is_some();
+        if let Some(at) = cut_at {
+            catalog.warnings.push(format!(
+                "the file is cut or unreadable from byte {at} of {}; the whole chunks before it are used",
+                self.file.size()
+            ));
+        }
+        if self.undeclared > 0 {
+            catalog.warnings.push(format!(
+                "{} messages of channels that the file does not declare are left out",
+                self.undeclared
+            ));
         }
         catalog
     }

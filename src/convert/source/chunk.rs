@@ -2,88 +2,76 @@
 
 use super::SourceError;
 use super::catalog::Stretch;
-use super::record::{self, Framed, MessageRecord, PREFIX_BYTES};
+use super::format::Format;
 use bytes::Bytes;
-use mcap::records::{Record, op};
-use std::io::Read;
+use std::io::{self, Read};
 
 /// A chunk may be this large, compressed or not.
 pub(crate) const MAX_CHUNK_BYTES: u64 = 256 << 20;
 
 const _: () = assert!(MAX_CHUNK_BYTES <= u32::MAX as u64, "offsets into a chunk are 32 bits");
 
+/// A message as the file holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageRecord<'a> {
+    pub(crate) channel: u16,
+    pub(crate) log_ns: u64,
+    pub(crate) publish_ns: u64,
+    pub(crate) data: &'a [u8],
+}
+
+/// One record of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step<'a> {
+    /// Where the next one begins.
+    pub(crate) end: usize,
+    /// The message, where it is one.
+    pub(crate) message: Option<MessageRecord<'a>>,
+}
+
 /// The records of a stretch.
 #[derive(Debug)]
 pub(crate) struct Chunk {
+    format: Format,
     body: Body,
     /// Where the stretch begins in the file, for messages.
     at: u64,
 }
 
+/// A chunk's records, unpacked.
 #[derive(Debug)]
-enum Body {
+pub(crate) enum Body {
     /// As read.
     Plain(Bytes),
     Decompressed(Vec<u8>),
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Decompressed(bytes) => bytes,
+        }
+    }
 }
 
 impl Chunk {
     /// Takes a stretch as it was read from the file. `spare` is a buffer to reuse.
     pub(crate) fn from_bytes(
         file: &str,
+        format: Format,
         stretch: &Stretch,
         bytes: Bytes,
         spare: Vec<u8>,
     ) -> Result<Self, SourceError> {
         let at = stretch.range.start;
-        if !stretch.is_chunk {
-            return Ok(Self { body: Body::Plain(bytes), at });
-        }
-        let damaged = |reason: &str| SourceError::Damaged {
-            file: file.to_owned(),
-            offset: at,
-            reason: reason.to_owned(),
-        };
-        let framed = record::at(&bytes, 0)
-            .filter(|f| f.opcode == op::CHUNK && f.body.len() + PREFIX_BYTES == bytes.len())
-            .ok_or_else(|| damaged("no chunk stands where one should"))?;
-        let Some(Record::Chunk { header, data: packed }) = record::parse(framed) else {
-            return Err(damaged("its chunk header does not fit its record"));
-        };
-        if header.uncompressed_size > MAX_CHUNK_BYTES {
-            return Err(too_large(file, at, header.uncompressed_size));
-        }
-        let size = usize::try_from(header.uncompressed_size)
-            .map_err(|_| damaged("its size does not fit in memory"))?;
-        let body = match header.compression.as_str() {
-            "" if packed.len() != size => {
-                return Err(damaged("an uncompressed chunk whose two sizes differ"));
-            }
-            "" => Body::Plain(bytes.slice_ref(&packed)),
-            name @ ("zstd" | "lz4") => Body::Decompressed(
-                decompress(name, &packed, size, spare)
-                    .map_err(|e| damaged(&format!("its {name} data: {e}")))?,
-            ),
-            other => {
-                return Err(SourceError::Compression {
-                    file: file.to_owned(),
-                    offset: at,
-                    compression: other.chars().take(40).collect(),
-                });
-            }
-        };
-        let chunk = Self { body, at };
-        if header.uncompressed_crc != 0 && header.uncompressed_crc != crc32fast::hash(chunk.bytes()) {
-            return Err(damaged("its checksum does not fit its data"));
-        }
-        Ok(chunk)
+        let body =
+            if stretch.is_chunk { format.unpack(file, at, &bytes, spare)? } else { Body::Plain(bytes) };
+        Ok(Self { format, body, at })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        match &self.body {
-            Body::Plain(bytes) => bytes,
-            Body::Decompressed(bytes) => bytes,
-        }
+        self.body.bytes()
     }
 
     /// Its buffer, to be used again.
@@ -94,36 +82,38 @@ impl Chunk {
         }
     }
 
-    /// Each record in it.
-    pub(crate) fn records<'a>(
+    /// Each message in it, with its offset.
+    pub(crate) fn messages<'a>(
         &'a self,
         file: &'a str,
-    ) -> impl Iterator<Item = Result<Framed<'a>, SourceError>> + 'a {
-        record::Records::of(self.bytes()).map(move |framed| {
-            framed.map_err(|inner| self.damaged(file, inner, "a record does not fit in its chunk"))
+    ) -> impl Iterator<Item = Result<(usize, MessageRecord<'a>), SourceError>> + 'a {
+        let mut offset = 0;
+        std::iter::from_fn(move || {
+            while offset < self.bytes().len() {
+                let at = offset;
+                match self.format.step(self.bytes(), at) {
+                    Ok(Step { end, message }) => {
+                        offset = end;
+                        if let Some(message) = message {
+                            return Some(Ok((at, message)));
+                        }
+                    }
+                    Err(reason) => {
+                        offset = usize::MAX;
+                        return Some(Err(self.damaged(file, at, reason)));
+                    }
+                }
+            }
+            None
         })
-    }
-
-    /// The message of a record of [`Chunk::records`]; none for other records.
-    pub(crate) fn message<'a>(
-        &self,
-        file: &str,
-        framed: Framed<'a>,
-    ) -> Result<Option<MessageRecord<'a>>, SourceError> {
-        if framed.opcode != op::MESSAGE {
-            return Ok(None);
-        }
-        record::message(framed.body)
-            .map(Some)
-            .ok_or_else(|| self.damaged(file, framed.offset, "a message too short for its header"))
     }
 
     /// The message at an offset that an index gave.
     pub(crate) fn message_at(&self, file: &str, offset: u32) -> Result<MessageRecord<'_>, SourceError> {
         let offset = offset as usize;
-        let framed = record::at(self.bytes(), offset)
-            .ok_or_else(|| self.damaged(file, offset, "the index points to no record"))?;
-        self.message(file, framed)?
+        let step = self.format.step(self.bytes(), offset);
+        step.map_err(|reason| self.damaged(file, offset, &format!("the index points to {reason}")))?
+            .message
             .ok_or_else(|| self.damaged(file, offset, "the index points to a record that is no message"))
     }
 
@@ -144,23 +134,67 @@ pub(crate) fn too_large(file: &str, offset: u64, size: u64) -> SourceError {
     }
 }
 
-/// Decompresses exactly `size` bytes. Whatever follows them is ignored, as padded chunks exist.
-fn decompress(name: &str, packed: &[u8], size: usize, mut out: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    /// What a hostile size may reserve before the data bears it out.
-    const FIRST_RESERVE_BYTES: usize = 8 << 20;
-    out.clear();
-    out.reserve(size.min(FIRST_RESERVE_BYTES));
-    let limit = size as u64;
-    let read = match name {
-        "lz4" => lz4::Decoder::new(packed)?.take(limit).read_to_end(&mut out)?,
-        _ => zstd::stream::read::Decoder::with_buffer(packed)?.take(limit).read_to_end(&mut out)?,
-    };
-    if read == size {
-        Ok(out)
-    } else {
-        Err(std::io::Error::new(
-            std::io::ErrorKind::UnexpectedEof,
-            format!("{read} bytes came out, not {size}"),
-        ))
+/// How a chunk's records are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    None,
+    Zstd,
+    Lz4,
+    Bz2,
+}
+
+impl Packing {
+    /// Exactly `size` bytes out of a chunk at `at`. Whatever follows them is ignored, as padded chunks exist.
+    pub(crate) fn unpack(
+        self,
+        file: &str,
+        at: u64,
+        packed: Bytes,
+        size: u64,
+        spare: Vec<u8>,
+    ) -> Result<Body, SourceError> {
+        let damaged = |reason: String| SourceError::Damaged { file: file.to_owned(), offset: at, reason };
+        if size > MAX_CHUNK_BYTES {
+            return Err(too_large(file, at, size));
+        }
+        if self == Self::None {
+            return if packed.len() as u64 == size {
+                Ok(Body::Plain(packed))
+            } else {
+                Err(damaged("an uncompressed chunk whose two sizes differ".to_owned()))
+            };
+        }
+        let bytes = self.decompress(&packed, size, spare);
+        bytes.map(Body::Decompressed).map_err(|error| damaged(format!("its {} data: {error}", self.name())))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Zstd => "zstd",
+            Self::Lz4 => "lz4",
+            Self::Bz2 => "bz2",
+        }
+    }
+
+    fn decompress(self, packed: &[u8], size: u64, mut out: Vec<u8>) -> io::Result<Vec<u8>> {
+        /// What a hostile size may reserve before the data bears it out.
+        const FIRST_RESERVE_BYTES: u64 = 8 << 20;
+        out.clear();
+        out.reserve(usize::try_from(size.min(FIRST_RESERVE_BYTES)).unwrap_or(0));
+        let read = match self {
+            Self::None => packed.take(size).read_to_end(&mut out)?,
+            Self::Zstd => {
+                zstd::stream::read::Decoder::with_buffer(packed)?.take(size).read_to_end(&mut out)?
+            }
+            Self::Lz4 => lz4::Decoder::new(packed)?.take(size).read_to_end(&mut out)?,
+            Self::Bz2 => bzip2::read::BzDecoder::new(packed).take(size).read_to_end(&mut out)?,
+        };
+        if read as u64 == size {
+            Ok(out)
+        } else {
+            let short = format!("{read} bytes came out, not {size}");
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, short))
+        }
     }
 }

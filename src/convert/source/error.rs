@@ -24,7 +24,8 @@ pub enum SourceError {
     },
     /// Bytes that do not follow the format.
     #[error(
-        "{file}: damaged at byte {offset}: {reason}; repair it with `mcap recover`, or leave it out of the input"
+        "{file}: damaged at byte {offset}: {reason}; repair it (`mcap recover`, `rosbag reindex`), or leave it out of the \
+         input"
     )]
     Damaged {
         /// The recording.
@@ -47,7 +48,7 @@ pub enum SourceError {
     /// A compression that is not read.
     #[error(
         "{file}: the chunk at byte {offset} is compressed by `{compression}`, which is not supported; \
-         rewrite it with zstd, lz4 or none (`mcap compress`)"
+         rewrite it with one that is: zstd, lz4 or none in MCAP, bz2, lz4 or none in a bag"
     )]
     Compression {
         /// The recording.
@@ -80,6 +81,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    pub(crate) fn unsupported_compression(file: &str, offset: u64, name: &str) -> Self {
+        let compression = name.chars().take(40).collect();
+        Self::Compression { file: file.to_owned(), offset, compression }
+    }
+
     /// Why one topic cannot be used, where the error is about that topic's declaration; otherwise the error itself.
     ///
     /// # Errors

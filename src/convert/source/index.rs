@@ -1,11 +1,9 @@
 //! Where each message of some topics lies, and when it counts. Message data is read only where the stamps are in it.
 
-use super::chunk::Chunk;
-use super::record::{self, MessageRecord};
+use super::chunk::{Chunk, MessageRecord};
 use super::{MessageRef, Recording, SourceError, TimeSource, TopicId};
 use crate::convert::StopFlag;
 use crate::convert::decode::StampPlan;
-use mcap::records::op;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -75,8 +73,7 @@ impl Indexing<'_> {
             match &stretch.index {
                 Some(range) if self.time == TimeSource::Log => self.by_index(number, range)?,
                 _ => {
-                    let bytes = recording.file().range(stretch.range.clone())?;
-                    let chunk = Chunk::from_bytes(recording.file().name(), stretch, bytes, spare)?;
+                    let chunk = recording.chunk(stretch, spare)?;
                     self.by_data(number, &chunk)?;
                     spare = chunk.into_spare();
                 }
@@ -94,33 +91,27 @@ impl Indexing<'_> {
             offset: range.start,
             reason: "a chunk's message index does not fit its place".to_owned(),
         };
-        for framed in record::Records::of(&bytes) {
-            let framed = framed.map_err(|_| damaged())?;
-            if framed.opcode != op::MESSAGE_INDEX {
-                return Err(damaged());
+        let (by_channel, slots) = (&self.by_channel, &mut self.slots);
+        let mut beyond = false;
+        let read = self.recording.catalog().format.entries(&bytes, &mut |channel, stamp_ns, offset| {
+            let Some(slot) = by_channel.get(&channel).and_then(|place| slots.get_mut(*place)) else { return };
+            match u32::try_from(offset) {
+                Ok(offset) => slot.refs.push(MessageRef { stamp_ns, chunk, offset }),
+                Err(_) => beyond = true,
             }
-            let (channel, entries) = record::message_index(framed.body).ok_or_else(damaged)?;
-            let Some(slot) = self.by_channel.get(&channel).and_then(|place| self.slots.get_mut(*place))
-            else {
-                continue;
-            };
-            for (stamp_ns, offset) in entries {
-                let offset = u32::try_from(offset).map_err(|_| damaged())?;
-                slot.refs.push(MessageRef { stamp_ns, chunk, offset });
-            }
-        }
+        });
+        read.filter(|()| !beyond).ok_or_else(damaged)?;
         Ok(())
     }
 
     fn by_data(&mut self, number: u32, chunk: &Chunk) -> Result<(), SourceError> {
         let file = self.recording.file().name();
-        for framed in chunk.records(file) {
-            let framed = framed?;
-            let Some(message) = chunk.message(file, framed)? else { continue };
+        for message in chunk.messages(file) {
+            let (offset, message) = message?;
             let Some(place) = self.by_channel.get(&message.channel).copied() else { continue };
             let stamp_ns = self.stamp(place, &message)?;
-            let offset = u32::try_from(framed.offset)
-                .map_err(|_| chunk.damaged(file, framed.offset, "an offset over 32 bits"))?;
+            let offset =
+                u32::try_from(offset).map_err(|_| chunk.damaged(file, offset, "an offset over 32 bits"))?;
             if let Some(slot) = self.slots.get_mut(place) {
                 slot.refs.push(MessageRef { stamp_ns, chunk: number, offset });
             }
@@ -148,7 +139,7 @@ impl Indexing<'_> {
                     slot.topic,
                     format!(
                         "the summary counts {counted} messages and the index lists {}; \
-                         rebuild them with `mcap recover`",
+                         rebuild them with `mcap recover` or `rosbag reindex`",
                         slot.refs.len()
                     ),
                 ));

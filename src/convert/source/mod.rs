@@ -1,20 +1,22 @@
-//! Recordings: MCAP files in storage, read by ranges. It knows topics, times and bytes; what the bytes mean is
-//! [`super::decode`]'s business.
+//! Recordings: MCAP files and ROS 1 bags in storage, read by ranges. It knows topics, times and bytes; what the bytes
+//! mean is [`super::decode`]'s business.
 //!
 //! A file with a usable summary is never read as a whole: its message indexes say where each message lies, and one
-//! chunk is one ranged read. A file without one, or cut short, is scanned once when it is opened.
+//! chunk is one ranged read. A file without one, or cut short, is scanned once when it is opened. What the formats do
+//! differently stands in `mcap` and `bag`; `format` tells them apart.
 //!
 //! Memory: the index of the topics asked for (16 bytes a message), and for each reader a bounded cache of chunks.
 
+mod bag;
 mod catalog;
 mod chunk;
 mod error;
+mod fields;
 mod file;
+mod format;
 mod index;
+mod mcap;
 mod reader;
-mod record;
-mod scan;
-mod summary;
 
 pub use error::SourceError;
 pub use reader::Reader;
@@ -23,9 +25,10 @@ use crate::convert::StopFlag;
 use crate::convert::decode::{DecodeError, Schema};
 use crate::storage::SharedStorage;
 use bytes::Bytes;
-use catalog::Catalog;
-use chunk::Chunk;
+use catalog::{Catalog, Stretch};
+use chunk::{Chunk, MAX_CHUNK_BYTES};
 use file::File;
+use format::Format;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -107,18 +110,7 @@ impl Recording {
     /// file whose middle is broken (one whose end is missing is only [`Recording::is_cut`]).
     pub fn open(storage: SharedStorage, key: &str, stop: &StopFlag) -> Result<Self, SourceError> {
         let file = File::open(storage, key)?;
-        check_magic(&file)?;
-        let catalog = match summary::read(&file)? {
-            Ok(catalog) => catalog,
-            Err(reason) => {
-                tracing::debug!(file = file.name(), reason, "the recording is scanned");
-                let mut catalog = scan::scan(&file, stop)?;
-                if !catalog.cut {
-                    catalog.warnings.push(format!("{reason}; the file was scanned instead"));
-                }
-                catalog
-            }
-        };
+        let catalog = Format::of(&file)?.open(&file, stop)?;
         Ok(Self(Arc::new(Inner { file, catalog })))
     }
 
@@ -232,6 +224,17 @@ impl Recording {
         SourceError::Decode { file: self.0.file.name().to_owned(), topic: self.topic_name(topic), source }
     }
 
+    /// A stretch, read and unpacked. `spare` is a buffer to reuse.
+    fn chunk(&self, stretch: &Stretch, spare: Vec<u8>) -> Result<Chunk, SourceError> {
+        let name = self.file().name();
+        let len = stretch.range.end.saturating_sub(stretch.range.start);
+        if len > MAX_CHUNK_BYTES {
+            return Err(chunk::too_large(name, stretch.range.start, len));
+        }
+        let bytes = self.file().range(stretch.range.clone())?;
+        Chunk::from_bytes(name, self.catalog().format, stretch, bytes, spare)
+    }
+
     /// Gives the first message of a topic in the file to `take`; none if there is none.
     fn with_first_message<T>(
         &self,
@@ -245,37 +248,16 @@ impl Recording {
             if stop.is_set() {
                 return Err(SourceError::Stopped);
             }
-            let bytes = self.file().range(stretch.range.clone())?;
-            let chunk = Chunk::from_bytes(file, stretch, bytes, Vec::new())?;
-            for framed in chunk.records(file) {
-                if let Some(message) = chunk.message(file, framed?)?
-                    && wanted(message.channel)
-                {
+            let chunk = self.chunk(stretch, Vec::new())?;
+            for message in chunk.messages(file) {
+                let (_, message) = message?;
+                if wanted(message.channel) {
                     return Ok(Some(take(message.data)));
                 }
             }
         }
         Ok(None)
     }
-}
-
-fn check_magic(file: &File) -> Result<(), SourceError> {
-    /// Enough to tell the formats apart.
-    const START_BYTES: u64 = 16;
-    let start = file.range(0..file.size().min(START_BYTES))?;
-    if start.starts_with(mcap::MAGIC) {
-        return Ok(());
-    }
-    let reason = if start.is_empty() {
-        "the file is empty"
-    } else if start.starts_with(b"#ROSBAG V") {
-        "it is a ROS 1 bag, which is not read; convert it to MCAP with `mcap convert`"
-    } else if start.starts_with(b"SQLite format 3") {
-        "it is a ROS 2 bag in SQLite, which is not read; convert it with `ros2 bag convert` or `mcap convert`"
-    } else {
-        "it does not begin as an MCAP file begins; give MCAP recordings only"
-    };
-    Err(SourceError::NotARecording { file: file.name().to_owned(), reason: reason.to_owned() })
 }
 
 #[cfg(test)]

@@ -57,10 +57,9 @@ impl Reader {
         let recording = self.recording.clone();
         let stretch = usize::try_from(at.chunk).ok().and_then(|n| recording.catalog().stretches.get(n));
         let stretch = stretch.ok_or_else(|| self.no_such(at))?;
-        let bytes = recording.file().range(stretch.range.clone())?;
-        self.bytes_read = self.bytes_read.saturating_add(bytes.len() as u64);
         let spare = self.evict();
-        let chunk = Chunk::from_bytes(recording.file().name(), stretch, bytes, spare)?;
+        let chunk = recording.chunk(stretch, spare)?;
+        self.bytes_read = self.bytes_read.saturating_add(stretch.range.end - stretch.range.start);
         self.cache.push((at.chunk, chunk));
         Ok(())
     }

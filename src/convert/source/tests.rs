@@ -1,11 +1,12 @@
 //! Any file is opened or refused, and whatever opens is indexed and read or refused: never a panic.
 
+use super::mcap::record;
 use super::*;
 use crate::convert::testing::cases;
 use crate::storage::Storage;
 use crate::storage::memory::MemoryStorage;
-use mcap::records::{MessageHeader, op};
-use mcap::{Compression, WriteOptions, Writer};
+use ::mcap::records::{MessageHeader, op};
+use ::mcap::{Compression, WriteOptions, Writer};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -25,6 +26,12 @@ fn small(options: WriteOptions) -> Vec<u8> {
     }
     writer.finish().unwrap();
     writer.into_inner().into_inner()
+}
+
+/// A small real bag: three chunks, listed in another order than they lie in.
+fn small_bag() -> Vec<u8> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/proptests/data/rosbagjs/example-unsorted-chunks.bag");
+    std::fs::read(data).unwrap()
 }
 
 fn open(file: &[u8]) -> Result<Recording, SourceError> {
@@ -154,4 +161,32 @@ proptest! {
         exercise(&[mcap::MAGIC, &[opcode], &len.to_le_bytes(), &bytes, mcap::MAGIC].concat());
         exercise(&bytes);
     }
+
+    #[test]
+    fn mutated_bags_are_read_or_refused(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..5),
+        lengths in prop::collection::vec((any::<prop::sample::Index>(), any::<u32>()), 0..2),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut file = small_bag();
+        for (at, with) in edits {
+            let at = at.index(file.len());
+            file[at] = with;
+        }
+        for (at, with) in lengths {
+            let at = at.index(file.len() - 4);
+            file[at..at + 4].copy_from_slice(&with.to_le_bytes());
+        }
+        if let Some(cut) = cut {
+            file.truncate(cut.index(file.len()));
+        }
+        exercise(&file);
+    }
+}
+
+#[test]
+fn a_whole_bag_gives_all_messages() {
+    let messages: u64 = open(&small_bag()).unwrap().topics().iter().filter_map(|t| t.message_count).sum();
+    assert!(messages > 0);
+    assert_eq!(exercise(&small_bag()) as u64, messages * 3);
 }

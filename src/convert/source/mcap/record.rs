@@ -6,43 +6,13 @@
 //!
 //! Format rules: <https://mcap.dev/spec>.
 
-use mcap::records::{Record, op};
+use super::super::chunk::MessageRecord;
+use super::super::fields::Fields;
+use ::mcap::records::{Record, op};
 use std::borrow::Cow;
 
 /// Opcode and length in front of each record.
 pub(crate) const PREFIX_BYTES: usize = 9;
-
-/// Reads little-endian fields off the front.
-pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Fields<'a> {
-    pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (front, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(front)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    pub(crate) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn prefixed(&mut self) -> Option<&'a [u8]> {
-        let len = self.u32()?;
-        self.take(usize::try_from(len).ok()?)
-    }
-}
 
 /// One record in a buffer.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +69,7 @@ pub(crate) fn parse(framed: Framed<'_>) -> Option<Record<'_>> {
         op::STATISTICS | op::FOOTER => {}
         _ => return Some(Record::Unknown { opcode, data: Cow::Borrowed(body) }),
     }
-    mcap::parse_record(opcode, body).ok()
+    ::mcap::parse_record(opcode, body).ok()
 }
 
 /// Whether each string lies within its record: the crate reserves whatever a string's length says before it looks for
@@ -132,14 +102,6 @@ fn strings_fit(opcode: u8, body: &[u8]) -> Option<()> {
         }
     }
     f.prefixed().map(drop)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MessageRecord<'a> {
-    pub(crate) channel: u16,
-    pub(crate) log_ns: u64,
-    pub(crate) publish_ns: u64,
-    pub(crate) data: &'a [u8],
 }
 
 pub(crate) fn message(body: &[u8]) -> Option<MessageRecord<'_>> {

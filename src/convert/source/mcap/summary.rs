@@ -1,13 +1,13 @@
 //! Reads the summary at a recording's end: topics, counts and where the chunks lie, in two or three ranged reads.
 //! A summary that is absent, broken or not enough is no error: the file is scanned then.
 
-use super::SourceError;
-use super::catalog::{Catalog, Channels, Stretch};
-use super::chunk::MAX_CHUNK_BYTES;
-use super::file::File;
+use super::super::SourceError;
+use super::super::catalog::{Catalog, Channels, Stretch};
+use super::super::chunk::MAX_CHUNK_BYTES;
+use super::super::file::File;
 use super::record::{self, PREFIX_BYTES};
-use mcap::MAGIC;
-use mcap::records::{ChunkIndex, Record, Statistics};
+use ::mcap::MAGIC;
+use ::mcap::records::{ChunkIndex, Record, Statistics};
 
 /// A summary may be this large.
 const MAX_SUMMARY_BYTES: u64 = 256 << 20;
