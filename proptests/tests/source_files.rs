@@ -253,7 +253,7 @@ fn damage_is_named_with_file_and_place() {
     assert_eq!(error.class(), Class::Permanent);
     assert!(open(&without_summary(&broken).unwrap()).is_err(), "a scan meets it at once");
     for (bytes, part) in
-        [(&b""[..], "empty"), (b"#ROSBAG V2.0\n....", "ROS 1 bag"), (b"hello, world, hello", "MCAP")]
+        [(&b""[..], "empty"), (b"#ROSBAG V1.2\n....", "rosbag fix"), (b"hello, world, hello", "MCAP")]
     {
         let text = open(bytes).unwrap_err().to_string();
         assert!(text.contains(part) && text.contains("file.mcap"), "{text}");
