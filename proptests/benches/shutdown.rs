@@ -8,7 +8,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::expect_used,
     reason = "a benchmark prints, and ends when something is wrong"
 )]
@@ -16,8 +15,8 @@
 use roboflow::clock::monotonic_ns;
 use roboflow_proptests::program::{Program, Running};
 use roboflow_proptests::recording::Robot;
+use roboflow_proptests::timings::{Series, at_ns, find, lines, ms, runs};
 use rustix::process::Signal;
-use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,12 +24,7 @@ use std::time::Duration;
 const POLL: &str = "500ms";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let runs = arguments
-        .iter()
-        .position(|argument| argument == "--runs")
-        .and_then(|at| arguments.get(at + 1))
-        .map_or(20, |text| text.parse().expect("--runs takes a number"));
+    let runs = runs(20);
     let folder = tempfile::tempdir().unwrap();
     let recording = folder.path().join("long.mcap");
     Robot { seconds: 1200.0, joint_rate: 60.0, cameras: 1, ..Robot::default() }.write(&recording);
@@ -56,30 +50,6 @@ fn main() {
     println!("poll interval of the second worker: {POLL}");
 }
 
-/// One row a run, one column a figure, in milliseconds.
-struct Series(Vec<Vec<f64>>);
-
-impl Series {
-    fn of(runs: usize, mut one: impl FnMut(usize) -> Vec<f64>) -> Self {
-        Self((0..runs).map(&mut one).collect())
-    }
-
-    fn at(&self, column: usize, quantile: f64) -> f64 {
-        let mut values: Vec<f64> = self.0.iter().map(|row| row[column]).collect();
-        values.sort_by(f64::total_cmp);
-        values[((values.len() as f64 * quantile).ceil() as usize).clamp(1, values.len()) - 1]
-    }
-
-    fn print(&self, name: &str, column: usize) {
-        let figures = [0.5, 0.99, 1.0].map(|quantile| self.at(column, quantile));
-        println!("{name:<48} {:>9.2} {:>9.2} {:>9.2}", figures[0], figures[1], figures[2]);
-    }
-}
-
-fn ms(from_ns: u64, to_ns: u64) -> f64 {
-    to_ns.saturating_sub(from_ns) as f64 / 1e6
-}
-
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_roboflow"))
 }
@@ -97,22 +67,8 @@ fn do_nothing(folder: &Path) -> f64 {
     ms(sent, gone)
 }
 
-/// The transition log's lines so far.
-fn lines(log: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines().skip(1).filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-fn find(log: &Path, name: &str) -> Option<u64> {
-    lines(log).into_iter().find(|line| line["name"] == name).map(|line| at_ns(&line))
-}
-
 fn await_line(running: &mut Running, log: &Path, name: &str) {
     assert!(running.until(name, || find(log, name).is_some()), "{name} did not come");
-}
-
-fn at_ns(line: &Value) -> u64 {
-    line["monotonic_ns"].as_u64().expect("a transition log line has monotonic_ns")
 }
 
 fn worker(folder: &Path, store: &str, log: &str) -> Running {

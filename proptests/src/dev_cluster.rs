@@ -106,8 +106,18 @@ impl DevCluster {
 
     /// Kills a store with SIGKILL, and starts it again when the guard is dropped.
     pub fn kill_store(&self, number: usize) -> Killed<'_> {
-        self.script("kill-store", &[number.to_string()]);
+        self.end_store(number);
         Killed(self, number)
+    }
+
+    /// Kills a store with SIGKILL, until somebody starts it again.
+    pub fn end_store(&self, number: usize) {
+        self.script("kill-store", &[number.to_string()]);
+    }
+
+    /// Starts a store again; does not wait until it serves.
+    pub fn start_store(&self, number: usize) {
+        self.script("start-store", &[number.to_string()]);
     }
 
     /// Waits until all servers run and all regions are served, and starts what is not running.
@@ -174,6 +184,6 @@ impl Drop for Paused {
 
 impl Drop for Killed<'_> {
     fn drop(&mut self) {
-        self.0.script("start-store", &[self.1.to_string()]);
+        self.0.start_store(self.1);
     }
 }

@@ -3,13 +3,17 @@
 //! It holds no tests itself, and nothing of the product.
 
 pub mod dev_cluster;
+pub mod fleet;
+pub mod fleet_storm;
 pub mod http_proxy;
 pub mod manual_clock;
+pub mod plain_s3;
 pub mod program;
 pub mod queue_bench;
 pub mod queue_driver;
 pub mod queue_model;
 pub mod queue_step;
+pub mod reckoning;
 pub mod recording;
 pub mod recordings;
 pub mod rewrite;
@@ -19,4 +23,5 @@ pub mod storage_contract;
 pub mod store_contract;
 pub mod storm;
 pub mod tcp_proxy;
+pub mod timings;
 pub mod worker_lab;

@@ -28,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone)]
 pub struct Program {
     executable: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// A process of it.
@@ -83,10 +84,17 @@ impl Output {
 impl Program {
     /// The program at this path: `env!("CARGO_BIN_EXE_roboflow")`.
     pub fn new(executable: &str) -> Self {
-        Self { executable: executable.into() }
+        Self { executable: executable.into(), env: Vec::new() }
     }
 
-    /// Starts it in a folder and a process group of its own, with no environment of ours but the path.
+    /// The same, with these in its environment.
+    pub fn with_env<'a>(mut self, env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.env.extend(env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// Starts it in a folder and a process group of its own, with no environment of ours but the path and
+    /// what [`Program::with_env`] gave.
     pub fn start<I: AsRef<std::ffi::OsStr>>(
         &self,
         folder: &Path,
@@ -98,6 +106,7 @@ impl Program {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUST_BACKTRACE", "1")
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -120,6 +129,11 @@ impl Program {
 }
 
 impl Running {
+    /// Its log so far.
+    pub fn said(&self) -> String {
+        self.stderr.so_far()
+    }
+
     /// Sends it a signal. One that has ended already takes none.
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id() as i32).expect("a process id");
