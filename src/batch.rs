@@ -1,6 +1,6 @@
-//! A batch as a whole: how far it is, and whether its assembly is due.
+//! A batch as a whole: how far it is; and the look over all batches for assemblies that are due.
 //!
-//! It reads all of a batch's jobs, page by page, and keeps of them only what is said.
+//! It reads a batch's jobs, page by page, and keeps of them only what is said.
 
 use crate::dataset::reason;
 use crate::queue::{AssemblyState, BatchId, ErrorKind, JobFilter, JobKind, JobStatus, Queue, QueueError};
@@ -68,32 +68,29 @@ impl BatchState {
     }
 }
 
-/// Queues the assembly of a batch whose recordings are all converted. A recording that failed keeps it from being due:
-/// whether to publish without is for people to say. Gives the job when this call made it.
+/// Queues the assemblies that are due, of all batches that are not over. Gives those that this call queued.
 ///
 /// # Errors
-/// The queue's.
-pub async fn assemble_when_due(queue: &Queue, batch: BatchId) -> Result<Option<JobId>, QueueError> {
-    let filter = JobFilter { batch: Some(batch), status: None };
-    let (mut recordings, mut after) = (0usize, None);
+/// The queue's. What was queued until then stays so.
+pub async fn assemble_due(queue: &Queue) -> Result<Vec<BatchId>, QueueError> {
+    let (mut queued, mut after) = (Vec::new(), None);
     loop {
-        let page = queue.list(&filter, after, PAGE).await?;
-        for job in &page.jobs {
-            if job.kind == JobKind::Assemble || job.status != JobStatus::Completed {
-                return Ok(None);
+        let page = queue.active_batches(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(queued) };
+        after = Some(*last);
+        for batch in page {
+            match queue.submit_assembly(batch).await {
+                Ok(AssemblyState::Queued { job, new: true, .. }) => {
+                    tracing::info!(%batch, %job, "the recordings are done: the assembly is queued");
+                    queued.push(batch);
+                }
+                Ok(_waits) => {}
+                // One batch that cannot be read must not keep the others from their end.
+                Err(error @ (QueueError::Corrupt { .. } | QueueError::NotFound { .. })) => {
+                    tracing::warn!(%batch, %error, "a batch is passed over");
+                }
+                Err(error) => return Err(error),
             }
         }
-        recordings += page.jobs.len();
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    if recordings == 0 {
-        return Ok(None);
-    }
-    match queue.submit_assembly(batch).await? {
-        AssemblyState::Queued { job, new: true, .. } => Ok(Some(job)),
-        AssemblyState::Queued { .. } | AssemblyState::Open { .. } | AssemblyState::Empty => Ok(None),
     }
 }

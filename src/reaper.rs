@@ -10,16 +10,17 @@
 
 use crate::batch;
 use crate::metrics::Metrics;
-use crate::queue::{JobStatus, Queue, QueueError};
+use crate::queue::{JobStatus, Queue};
 use crate::worker::mailbox::Mailbox;
 use roboflow_fsm::Input;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Jobs put back in one round at most.
 const RECLAIMED_PER_ROUND: usize = 256;
-/// Batches read at once.
-const BATCHES_PER_PAGE: usize = 64;
+/// Between two looks over the batches at the latest. Most become due by what this process did, which is looked at at
+/// once; this is for those sealed, or given up, elsewhere.
+const BATCH_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks at least.
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 /// The looks of many workers for the end of one lease are spread over so many milliseconds.
@@ -42,18 +43,23 @@ impl Reaper {
 
     /// Goes on until it is dropped.
     pub async fn run(self) {
-        let mut completed = None;
+        // The first look is for the batches of workers now gone.
+        let mut looked: Option<(u64, Instant)> = None;
         let mut awaited_end = false;
         loop {
             let (put_back, next_end) = self.reclaim().await;
-            // A batch can only have become due by a completion; the first look is for those of workers now gone.
-            let count = Some(self.metrics.jobs_completed.get());
+            let settled = self.settled();
+            let is_fresh =
+                looked.is_some_and(|(count, at)| count == settled && at.elapsed() < BATCH_LOOK_INTERVAL);
             let mut opened = false;
-            if completed != count
-                && let Ok(any) = self.assemblies().await
-            {
-                completed = count;
-                opened = any;
+            if !is_fresh {
+                match batch::assemble_due(&self.queue).await {
+                    Ok(queued) => {
+                        opened = !queued.is_empty();
+                        looked = Some((settled, Instant::now()));
+                    }
+                    Err(error) => tracing::debug!(%error, "the batches could not be looked at"),
+                }
             }
             // Where an end was waited for, another process may have been faster: then the jobs are back all the same.
             if put_back || opened || awaited_end {
@@ -92,21 +98,10 @@ impl Reaper {
         (put_back, round.next_end)
     }
 
-    /// Opens the assemblies that are due; whether there were any.
-    async fn assemblies(&self) -> Result<bool, QueueError> {
-        let mut opened = false;
-        let mut after = None;
-        loop {
-            let page = self.queue.batches(after, BATCHES_PER_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(opened) };
-            after = Some(last.id);
-            for batch in page {
-                if let Some(job) = batch::assemble_when_due(&self.queue, batch.id).await? {
-                    opened = true;
-                    tracing::info!(batch = %batch.id, job = %job, "all recordings are converted: the assembly is queued");
-                }
-            }
-        }
+    /// Grows with whatever may have been the last open recording of a batch.
+    fn settled(&self) -> u64 {
+        let Metrics { jobs_completed, releases, jobs_reclaimed, .. } = &*self.metrics;
+        jobs_completed.get() + releases.get() + jobs_reclaimed.get()
     }
 }
 

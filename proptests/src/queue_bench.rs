@@ -9,9 +9,9 @@ use roboflow::fsm::event::Mode;
 use roboflow::fsm::id::{JobId, Nonce};
 use roboflow::queue::invariant::{History, check_keyspace};
 use roboflow::queue::{
-    BatchId, Claim, FarewellNote, HandBack, HeartbeatNote, Incarnation, JobRecord, JobResult, NewBatch,
-    NewJob, Ownership, Queue, QueueError, QueueSettings, Receipt, ReleaseRequest, Renewal, Source, Submitted,
-    WorkerInfo, WriteId,
+    BatchId, Campaign, Claim, FarewellNote, HandBack, HeartbeatNote, Incarnation, JobRecord, JobResult,
+    Leadership, NewBatch, NewJob, NewSeries, Ownership, Queue, QueueError, QueueSettings, Receipt,
+    ReleaseRequest, Renewal, Source, Submitted, WorkerInfo, WriteId,
 };
 use roboflow::store::memory::{Call, Fault};
 use roboflow::store::{MemoryStore, Pair, StoreTime};
@@ -20,6 +20,9 @@ use std::time::Duration;
 
 /// The mapping that all batches use.
 pub const MAPPING: &str = "fps = 30\n";
+
+/// The role that the tests' leaders lead.
+pub const ROLE: &str = "scanner";
 
 /// The three things that may have become of a commit whose outcome is unknown.
 pub const UNKNOWN: [Fault; 3] =
@@ -40,7 +43,23 @@ pub fn batch(number: u8) -> NewBatch {
     let out = format!("file:///data/out-{number}");
     let config = roboflow::queue::config_hash(MAPPING);
     let id = BatchId::derive(&out, &config);
-    NewBatch { id, staging: format!("{out}/.staging"), out, config, segment_frames: 100 }
+    let staging = format!("{out}/.staging");
+    let seen_under = out.clone();
+    NewBatch { id, out, staging, config, segment_frames: 100, seen_under, skip_failed: false }
+}
+
+/// The series that the tests' scanner fills.
+pub fn series() -> NewSeries {
+    NewSeries {
+        input: "s3://bucket/in".to_owned(),
+        out: "s3://bucket/sets".to_owned(),
+        pattern: "*.mcap".to_owned(),
+        config: roboflow::queue::config_hash(MAPPING),
+        segment_frames: 100,
+        skip_failed: true,
+        batch_recordings_max: 10_000,
+        batch_age_max_ms: 3_600_000,
+    }
 }
 
 /// The recording of this number.
@@ -186,6 +205,19 @@ impl Bench {
     /// Lets more than a lease go by.
     pub fn outlive_the_lease(&self) {
         self.store.advance(Duration::from_millis(self.queue.settings().lease_ms + 1));
+    }
+
+    /// Process `number` leads the scanner's role, for as long as a worker's lease.
+    ///
+    /// # Panics
+    /// When somebody else does.
+    pub async fn lead(&self, number: u32) -> Leadership {
+        let holder = Worker::number(number).incarnation;
+        let lease_ms = self.queue.settings().lease_ms;
+        match self.queue.campaign(ROLE, holder, "scanner-0", lease_ms).await.expect("campaign") {
+            Campaign::Leads(lead) => lead,
+            Campaign::Follows { leader, .. } => panic!("{leader:?} leads"),
+        }
     }
 
     /// A job's record.

@@ -24,8 +24,8 @@ pub struct ModelJob {
     pub owner: Option<Incarnation>,
     /// Durable segments.
     pub checkpoint: u32,
-    /// Failures, interruptions, crashes, resets.
-    pub counts: [u32; 4],
+    /// Failures, interruptions, crashes, resets, crashes at this checkpoint.
+    pub counts: [u32; 5],
     /// Its cancellation was asked for while it was held.
     pub cancel: bool,
     /// Not claimed before. After a failure it is taken over from the record, within its bounds.
@@ -36,6 +36,7 @@ const FAILURES: usize = 0;
 const INTERRUPTIONS: usize = 1;
 const CRASHES: usize = 2;
 const RESETS: usize = 3;
+const CRASHES_IN_PLACE: usize = 4;
 
 impl ModelJob {
     fn ready(assembly: bool, now: StoreTime) -> Self {
@@ -45,7 +46,7 @@ impl ModelJob {
             epoch: Epoch(0),
             owner: None,
             checkpoint: 0,
-            counts: [0; 4],
+            counts: [0; 5],
             cancel: false,
             not_before: now,
         }
@@ -58,7 +59,7 @@ impl ModelJob {
             epoch: job.epoch,
             owner: job.owner.as_ref().map(|owner| owner.incarnation),
             checkpoint: job.checkpoint,
-            counts: [job.failures, job.interruptions, job.crashes, job.resets],
+            counts: [job.failures, job.interruptions, job.crashes, job.resets, job.crashes_in_place],
             cancel: job.cancel_requested,
             not_before: job.not_before,
         }
@@ -113,7 +114,9 @@ impl Model {
     /// The Assemble job comes to be, if its time has come.
     pub fn assemble(&mut self, batch: BatchId, now: StoreTime) {
         let id = batch.assemble_job();
-        if !self.jobs.is_empty() && !self.recordings_open() && !self.jobs.contains_key(&id) {
+        let mut recordings = self.jobs.values().filter(|job| !job.assembly);
+        let is_due = !self.jobs.is_empty() && recordings.all(|job| job.status == JobStatus::Completed);
+        if is_due && !self.jobs.contains_key(&id) {
             self.jobs.insert(id, ModelJob::ready(true, now));
         }
     }
@@ -166,6 +169,9 @@ impl Model {
     pub fn checkpoint(&mut self, own: &Ownership, segments: u32) -> bool {
         let holds = self.holds(own);
         if let Some(job) = self.jobs.get_mut(&own.job).filter(|_| holds) {
+            if segments > job.checkpoint {
+                job.counts[CRASHES_IN_PLACE] = 0;
+            }
             job.checkpoint = segments;
         }
         holds
@@ -173,10 +179,11 @@ impl Model {
 
     /// A completion. False: it is not ours.
     pub fn complete(&mut self, own: &Ownership, segments: u32) -> bool {
-        if !self.checkpoint(own, segments) {
+        if !self.holds(own) {
             return false;
         }
         if let Some(job) = self.jobs.get_mut(&own.job) {
+            job.checkpoint = segments;
             job.let_go(JobStatus::Completed);
         }
         self.tally(own.incarnation).completes += 1;
@@ -230,7 +237,8 @@ impl Model {
             let max_crashes = self.settings.max_crashes;
             let mut expiries = 0;
             for job in self.jobs.values_mut().filter(|job| job.owner == Some(worker)) {
-                let dead = job.count(CRASHES) >= max_crashes && !job.cancel;
+                job.count(CRASHES);
+                let dead = job.count(CRASHES_IN_PLACE) >= max_crashes && !job.cancel;
                 job.let_go(if dead { JobStatus::Dead } else { JobStatus::Ready });
                 expiries += 1;
             }
@@ -261,8 +269,8 @@ impl Model {
         if !matches!(job.status, JobStatus::Dead | JobStatus::Cancelled) || blocked(self, &job) {
             return false;
         }
-        let [_, interruptions, _, resets] = job.counts;
-        job.counts = [0, interruptions, 0, resets];
+        let [_, interruptions, _, resets, _] = job.counts;
+        job.counts = [0, interruptions, 0, resets, 0];
         job.count(RESETS);
         (job.status, job.not_before) = (JobStatus::Ready, now);
         self.jobs.insert(id, job);

@@ -263,6 +263,8 @@ impl WorkerLab {
             staging: "staging".to_owned(),
             config,
             segment_frames: 100,
+            seen_under: "out".to_owned(),
+            skip_failed: false,
         };
         let job = |number: u32| NewJob {
             source: Source {

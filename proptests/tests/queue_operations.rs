@@ -273,7 +273,9 @@ async fn one_assembly_follows_once_all_recordings_are_final() {
     bench.queue.put_config(MAPPING).await.unwrap();
     bench.queue.submit(&batch(0), &[]).await.unwrap();
     assert_eq!(bench.queue.submit_assembly(id).await.unwrap(), AssemblyState::Empty);
-    bench.submit(3).await;
+    let into = skipping();
+    let jobs: Vec<_> = (0..3).map(recording).collect();
+    bench.queue.submit(&into, &jobs).await.unwrap();
     let worker = bench.worker(1).await;
     for (open, why) in [(3, None), (2, Some(HandBackReason::FailedPermanent)), (1, None)] {
         let state = bench.queue.submit_assembly(id).await.unwrap();
@@ -304,11 +306,20 @@ async fn one_assembly_follows_once_all_recordings_are_final() {
     bench.check();
 }
 
-/// A bench with one dead recording in batch 0, and a commit on its way that is the next thing asked for.
+/// Batch 0, assembled without what fails.
+fn skipping() -> NewBatch {
+    NewBatch { skip_failed: true, ..batch(0) }
+}
+
+/// A bench with one completed and one dead recording in batch 0, and a commit on its way that is the next thing asked
+/// for.
 async fn with_a_late_commit() -> (Bench, JobId) {
     let bench = Bench::new();
-    bench.submit(1).await;
+    bench.queue.put_config(MAPPING).await.unwrap();
+    bench.queue.submit(&skipping(), &[recording(0), recording(1)]).await.unwrap();
     let worker = bench.worker(1).await;
+    let claim = bench.claim(&worker).await;
+    bench.complete(&worker, &claim).await.unwrap();
     let claim = bench.claim(&worker).await;
     bench.hand_back(&worker, &claim, HandBackReason::FailedPermanent).await.unwrap();
     // The first commit is late, and whoever asked for it gives up at once.
@@ -328,7 +339,7 @@ async fn a_late_retry_or_submission_never_opens_a_recording_under_its_assembly()
     for submit in [false, true] {
         let (bench, dead) = with_a_late_commit().await;
         if submit {
-            bench.queue.submit(&batch(0), &[recording(7)]).await.unwrap_err();
+            bench.queue.submit(&skipping(), &[recording(7)]).await.unwrap_err();
         } else {
             bench.queue.retry(dead, "again").await.unwrap_err();
         }
@@ -347,7 +358,7 @@ async fn a_late_assembly_never_comes_over_a_recording_that_was_opened() {
         bench.queue.submit_assembly(batch(0).id).await.unwrap_err();
         bench.store.inject(None);
         if submit {
-            bench.queue.submit(&batch(0), &[recording(7)]).await.unwrap();
+            bench.queue.submit(&skipping(), &[recording(7)]).await.unwrap();
         } else {
             bench.queue.retry(dead, "again").await.unwrap();
         }

@@ -3,7 +3,7 @@
 
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::fsm::id::{Epoch, JobId};
-use roboflow::queue::{ErrorKind, JobFilter, JobStatus, Leaving};
+use roboflow::queue::{ErrorKind, JobFilter, JobStatus, Leaving, RECORD_VERSION};
 use roboflow::store::memory::{Call, Fault};
 use roboflow_proptests::queue_bench::{Bench, UNKNOWN, Worker, farewell, is_lost, is_unknown};
 use std::collections::BTreeSet;
@@ -178,7 +178,7 @@ async fn pitfall_15_the_claim_itself_writes_the_lease() {
 
 #[tokio::test]
 async fn pitfall_15_an_owner_without_or_with_a_damaged_record_is_reclaimed_too() {
-    for damage in [None, Some(b"\x01not a record".to_vec())] {
+    for damage in [None, Some(vec![RECORD_VERSION, 7])] {
         let bench = Bench::new();
         bench.submit(1).await;
         let worker = bench.worker(1).await;

@@ -1,20 +1,18 @@
-//! Submitting recordings in batches, the mapping they are converted by, and the one Assemble job of a batch.
+//! Submitting recordings in batches, and the mapping they are converted by.
 //!
-//! Everything here may be asked for again without effect. Whatever opens a recording of a batch writes the batch's record
-//! and has read the key of its Assemble job; the assembly has read that record and writes that key. So neither misses
-//! the other.
+//! Everything here may be asked for again without effect. What becomes of a batch afterwards is in `assembly` and
+//! `ending`.
 
 use super::Queue;
 use super::error::{Halt, QueueError};
-use super::key::Key;
 use super::record::{
-    BatchId, BatchRecord, ConfigHash, JobKind, JobRecord, JobStatus, Source, TEXT_MAX_BYTES, config_hash,
-    short,
+    BatchId, BatchRecord, ConfigHash, JobKind, JobRecord, JobStatus, Source, TEXT_MAX_BYTES, clip,
+    config_hash, short,
 };
 use super::settings::SUBMIT_PAGE;
 use super::tx::Tx;
 use crate::fsm::id::{Epoch, JobId};
-use crate::store::{MAX_SCAN_PAIRS, MAX_VALUE_BYTES};
+use crate::store::MAX_VALUE_BYTES;
 
 /// A batch to submit to. Submitting to it again must give the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +27,11 @@ pub struct NewBatch {
     pub config: ConfigHash,
     /// Frames in a segment.
     pub segment_frames: u32,
+    /// A recording is converted once for everything that is submitted under this text: the output, for a batch on its
+    /// own.
+    pub seen_under: String,
+    /// Assemble it without the recordings that fail. The latest submission's word counts.
+    pub skip_failed: bool,
 }
 
 /// A recording to submit.
@@ -47,27 +50,6 @@ pub struct Submitted {
     pub new: u64,
     /// Recordings that had been submitted before.
     pub already: u64,
-}
-
-/// How far a batch is with its assembly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AssemblyState {
-    /// So many of its recordings are not final yet (counted up to [`MAX_SCAN_PAIRS`]).
-    Open {
-        /// How many.
-        recordings: usize,
-    },
-    /// No recording was ever submitted to it.
-    Empty,
-    /// Its one Assemble job exists.
-    Queued {
-        /// The job.
-        job: JobId,
-        /// Where it is.
-        status: JobStatus,
-        /// This call enqueued it.
-        new: bool,
-    },
 }
 
 impl Queue {
@@ -105,23 +87,44 @@ impl Queue {
         Ok(text)
     }
 
-    /// Enqueues recordings, a page of them in one transaction, and creates the batch. A recording that was submitted
-    /// before to the same output with the same mapping is passed over; a new one is refused once the batch is being
-    /// assembled. What is counted is durable when it returns; after
-    /// an error the same call may be made again.
+    /// Enqueues recordings, a page of them in one transaction, creates the batch, and seals it with the last page: it is
+    /// assembled when its recordings are done. A recording that was submitted before under the same text with the same
+    /// mapping is passed over; a new one is refused once the batch is being assembled, or was cancelled. What is counted
+    /// is durable when it returns; after an error the same call may be made again.
     pub async fn submit(&self, batch: &NewBatch, jobs: &[NewJob]) -> Result<Submitted, QueueError> {
-        check_texts(batch, jobs)?;
+        self.submit_pages(batch, jobs, true).await
+    }
+
+    /// As [`Queue::submit`], but more comes: the batch stays open until [`Queue::submit`] or [`Queue::seal_batch`].
+    pub async fn submit_part(&self, batch: &NewBatch, jobs: &[NewJob]) -> Result<Submitted, QueueError> {
+        self.submit_pages(batch, jobs, false).await
+    }
+
+    async fn submit_pages(
+        &self,
+        batch: &NewBatch,
+        jobs: &[NewJob],
+        seal: bool,
+    ) -> Result<Submitted, QueueError> {
+        check_batch(batch)?;
+        check_jobs(jobs)?;
         let submission = self.dice.up_to(u64::MAX);
         let mut submitted = Submitted::default();
-        let empty: &[NewJob] = &[];
-        for page in std::iter::once(empty).filter(|_| jobs.is_empty()).chain(jobs.chunks(SUBMIT_PAGE)) {
+        let mut pages = jobs.chunks(SUBMIT_PAGE);
+        let mut page = pages.next().unwrap_or_default();
+        loop {
+            let next = pages.next();
+            let last = seal && next.is_none();
             let done = self
-                .transact_idempotent("submit", |tx| self.submit_page(tx, batch, page, submission))
+                .transact_idempotent("submit", |tx| self.submit_page(tx, batch, page, submission, last))
                 .await?;
             submitted.new += done.new;
             submitted.already += done.already;
+            match next {
+                Some(next) => page = next,
+                None => return Ok(submitted),
+            }
         }
-        Ok(submitted)
     }
 
     async fn submit_page(
@@ -130,39 +133,62 @@ impl Queue {
         batch: &NewBatch,
         page: &[NewJob],
         submission: u64,
+        last: bool,
     ) -> Result<Submitted, Halt> {
-        let mut record = self.open_batch(&mut tx, batch).await?;
-        let mut submitted = Submitted::default();
+        let before = tx.read::<BatchRecord>(&self.keys.batch(batch.id)).await?;
+        let mut record = self.same_or_new(&mut tx, batch, before.as_ref()).await?;
         let jobs_before = record.jobs;
+        let mut submitted = Submitted::default();
         for job in page {
-            let hash = job.source.seen_hash(&batch.out, &batch.config);
-            let seen = self.keys.seen(&hash);
-            let id = JobId(short(hash));
-            if tx.get(&seen).await?.is_some() {
+            let hash = job.source.seen_hash(&record.seen_under, &record.config);
+            if tx.get(&self.keys.seen(&hash)).await?.is_some() {
                 // An earlier try of this very call, whose outcome was unknown, counts as this call's.
-                let known = tx.try_read::<JobRecord>(&self.keys.job(id)).await?;
+                let known = tx.peek::<JobRecord>(&self.keys.job(JobId(short(hash)))).await?;
                 let ours = known.is_some_and(|job| job.is_ok_and(|job| job.submission == submission));
                 submitted.new += u64::from(ours);
                 submitted.already += u64::from(!ours);
                 continue;
             }
             if record.jobs == jobs_before {
-                self.check_not_assembled(&mut tx, batch.id).await?;
+                self.check_takes_more(&mut tx, &record).await?;
             }
-            let kind = JobKind::Convert { source: job.source.clone() };
-            tx.put_bytes(seen, id.0.to_vec());
-            self.enqueue(&mut tx, id, kind, &record, job.priority, submission)?;
-            record.jobs += 1;
+            self.enqueue_recording(&mut tx, &mut record, job, hash, submission)?;
             submitted.new += 1;
         }
-        if record.jobs != jobs_before || page.is_empty() {
-            tx.put_batch(&record)?;
+        // Between two pages the batch is open, or workers that are faster than the pages would see its end too early.
+        record.sealed = last || (record.sealed && record.jobs == jobs_before);
+        if record.closed.is_none() {
+            record.skip_failed = batch.skip_failed;
+        }
+        let is_wanted = before.is_some() || record.jobs > 0 || page.is_empty();
+        if is_wanted && before.as_ref() != Some(&record) {
+            self.put_new_batch(&mut tx, before.is_none(), &record)?;
         }
         tx.commit().await?;
         Ok(submitted)
     }
 
-    /// Refused once the batch's assembly is on its way or done: its dataset would miss what is opened now.
+    /// Writes a batch's record, and with the first one that something is to be done about it.
+    pub(super) fn put_new_batch(&self, tx: &mut Tx, is_new: bool, record: &BatchRecord) -> Result<(), Halt> {
+        if is_new {
+            tx.mark(self.keys.active(record.id));
+        }
+        tx.put_batch(record)
+    }
+
+    /// Refused once the batch is over, or its assembly is on its way or done: its dataset would miss what is opened now.
+    /// Whatever opens a recording of a batch asks this and writes the batch's record; the assembly reads that record and
+    /// writes the key that is read here. So neither misses the other.
+    pub(super) async fn check_takes_more(&self, tx: &mut Tx, batch: &BatchRecord) -> Result<(), Halt> {
+        let id = batch.id;
+        if batch.cancelled.is_some() {
+            let reason = format!("batch {id} was cancelled: retry its jobs, or submit to another output");
+            return Err(QueueError::refused(reason).into());
+        }
+        self.check_not_assembled(tx, id).await
+    }
+
+    /// Refused once the batch's assembly is on its way or done.
     pub(super) async fn check_not_assembled(&self, tx: &mut Tx, batch: BatchId) -> Result<(), Halt> {
         let assembly = tx.read::<JobRecord>(&self.keys.job(batch.assemble_job())).await?;
         match assembly.map(|assembly| assembly.status) {
@@ -175,16 +201,21 @@ impl Queue {
         }
     }
 
-    /// The batch's record, made where there is none; refused where it differs.
-    async fn open_batch(&self, tx: &mut Tx, batch: &NewBatch) -> Result<BatchRecord, Halt> {
-        let key = self.keys.batch(batch.id);
-        if let Some(record) = tx.read::<BatchRecord>(&key).await? {
+    /// The batch's record as it is or is to be; refused where it differs.
+    pub(super) async fn same_or_new(
+        &self,
+        tx: &mut Tx,
+        batch: &NewBatch,
+        before: Option<&BatchRecord>,
+    ) -> Result<BatchRecord, Halt> {
+        if let Some(record) = before {
             let same = record.out == batch.out
                 && record.staging == batch.staging
                 && record.config == batch.config
-                && record.segment_frames == batch.segment_frames;
+                && record.segment_frames == batch.segment_frames
+                && record.seen_under == batch.seen_under;
             if same {
-                return Ok(record);
+                return Ok(record.clone());
             }
             return Err(QueueError::refused(format!(
                 "batch {} exists with another output, staging, mapping or segment length: use another output, or the \
@@ -193,24 +224,50 @@ impl Queue {
             ))
             .into());
         }
-        if tx.get(&self.keys.config(&batch.config)).await?.is_none() {
-            return Err(
-                QueueError::refused("the batch's mapping must be stored before it is submitted").into()
-            );
-        }
+        self.check_config_stored(tx, &batch.config).await?;
         Ok(BatchRecord {
             id: batch.id,
             out: batch.out.clone(),
             staging: batch.staging.clone(),
             config: batch.config,
             segment_frames: batch.segment_frames,
+            seen_under: batch.seen_under.clone(),
+            sealed: false,
+            skip_failed: batch.skip_failed,
             created: tx.now,
+            cancelled: None,
+            closed: None,
+            swept: None,
             jobs: 0,
             reopened: 0,
         })
     }
 
-    fn enqueue(
+    pub(super) async fn check_config_stored(&self, tx: &mut Tx, config: &ConfigHash) -> Result<(), Halt> {
+        if tx.get(&self.keys.config(config)).await?.is_none() {
+            let reason = "the batch's mapping must be stored before it is submitted";
+            return Err(QueueError::refused(reason).into());
+        }
+        Ok(())
+    }
+
+    /// Enqueues a recording that was not seen before.
+    pub(super) fn enqueue_recording(
+        &self,
+        tx: &mut Tx,
+        batch: &mut BatchRecord,
+        job: &NewJob,
+        seen: [u8; 32],
+        submission: u64,
+    ) -> Result<(), Halt> {
+        let id = JobId(short(seen));
+        let kind = JobKind::Convert { source: job.source.clone() };
+        tx.put_bytes(self.keys.seen(&seen), id.0.to_vec());
+        batch.jobs += 1;
+        self.enqueue(tx, id, kind, batch, job.priority, submission)
+    }
+
+    pub(super) fn enqueue(
         &self,
         tx: &mut Tx,
         id: JobId,
@@ -236,50 +293,16 @@ impl Queue {
             failures: 0,
             interruptions: 0,
             crashes: 0,
+            crashes_in_place: 0,
             resets: 0,
             cancel_requested: false,
             finished: None,
             result: None,
             errors: Vec::new(),
         };
+        tx.mark(self.keys.member(batch.id, id));
         tx.mark(self.keys.open(batch.id, id));
         self.place(tx, &mut job, JobStatus::Ready)
-    }
-
-    /// Enqueues the batch's one Assemble job once all its recordings are final; else says what is still open. Whoever
-    /// asks, and how often: there is one.
-    pub async fn submit_assembly(&self, batch: BatchId) -> Result<AssemblyState, QueueError> {
-        self.transact_idempotent("submit assembly", |tx| self.assembly_once(tx, batch)).await
-    }
-
-    async fn assembly_once(&self, mut tx: Tx, batch: BatchId) -> Result<AssemblyState, Halt> {
-        let record = tx.batch(batch).await?;
-        let id = batch.assemble_job();
-        if let Some(job) = tx.read::<JobRecord>(&self.keys.job(id)).await? {
-            return Ok(AssemblyState::Queued { job: id, status: job.status, new: false });
-        }
-        if record.jobs == 0 {
-            return Ok(AssemblyState::Empty);
-        }
-        let open = self.open_recordings(&mut tx, batch, MAX_SCAN_PAIRS).await?;
-        if open > 0 {
-            return Ok(AssemblyState::Open { recordings: open });
-        }
-        self.enqueue(&mut tx, id, JobKind::Assemble, &record, u8::MAX, 0)?;
-        tx.commit().await?;
-        Ok(AssemblyState::Queued { job: id, status: JobStatus::Ready, new: true })
-    }
-
-    /// How many of a batch's recordings are not final, counted up to `limit`.
-    pub(super) async fn open_recordings(
-        &self,
-        tx: &mut Tx,
-        batch: BatchId,
-        limit: usize,
-    ) -> Result<usize, Halt> {
-        let assembly = Key::Open(batch, batch.assemble_job());
-        let pairs = tx.scan(&self.keys.open_of(batch), limit).await?;
-        Ok(pairs.iter().filter(|(key, _)| self.keys.parse(key) != Some(assembly)).count())
     }
 
     /// A batch.
@@ -305,23 +328,36 @@ async fn read_bytes(mut tx: Tx, key: &[u8]) -> Result<Option<Vec<u8>>, Halt> {
     tx.get(key).await
 }
 
-fn check_texts(batch: &NewBatch, jobs: &[NewJob]) -> Result<(), QueueError> {
-    let sources = jobs.iter().flat_map(|job| {
-        let Source { name, location, key, version, .. } = &job.source;
-        [("name", name), ("location", location), ("key", key), ("version", version)]
-    });
-    let texts = [("output", &batch.out), ("staging", &batch.staging)];
-    for (what, text) in texts.into_iter().chain(sources) {
-        if text.len() > TEXT_MAX_BYTES {
-            return Err(QueueError::refused(format!(
-                "the {what} of {} bytes is longer than {TEXT_MAX_BYTES} bytes: {}",
-                text.len(),
-                super::record::clip(text, 64)
-            )));
-        }
-    }
+/// Refuses a batch that no record has room for.
+pub(super) fn check_batch(batch: &NewBatch) -> Result<(), QueueError> {
     if batch.segment_frames == 0 {
         return Err(QueueError::refused("a segment has at least one frame"));
     }
+    check_text("output", &batch.out)?;
+    check_text("staging", &batch.staging)?;
+    check_text("text that recordings are seen under", &batch.seen_under)
+}
+
+/// Refuses recordings that no record has room for.
+pub(super) fn check_jobs(jobs: &[NewJob]) -> Result<(), QueueError> {
+    for job in jobs {
+        let Source { name, location, key, version, .. } = &job.source;
+        check_text("name", name)?;
+        check_text("location", location)?;
+        check_text("key", key)?;
+        check_text("version", version)?;
+    }
     Ok(())
+}
+
+/// Refuses a text that is too long.
+pub(super) fn check_text(what: &str, text: &str) -> Result<(), QueueError> {
+    if text.len() <= TEXT_MAX_BYTES {
+        return Ok(());
+    }
+    Err(QueueError::refused(format!(
+        "the {what} of {} bytes is longer than {TEXT_MAX_BYTES} bytes: {}",
+        text.len(),
+        clip(text, 64)
+    )))
 }

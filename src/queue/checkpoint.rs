@@ -25,6 +25,8 @@ impl Queue {
 async fn checkpoint_once(mut tx: Tx, own: &Ownership, segments_done: u32) -> Result<(), Halt> {
     let mut job = tx.held_job(own).await?;
     if advance(&mut job, segments_done)? {
+        // Whoever gets on is no poison: a long job outlives any number of machines that are taken from under it.
+        job.crashes_in_place = 0;
         tx.put_job(&job)?;
     }
     tx.commit().await

@@ -3,8 +3,15 @@
 //! Tests run them after every operation. They read pairs, not a store, and share nothing with the operations but the
 //! records and the keys.
 
+mod batches;
+mod history;
+
+pub use history::History;
+
 use super::key::{Key, Keys, printable};
-use super::record::{BatchId, BatchRecord, Incarnation, JobKind, JobRecord, JobStatus, Unreadable, decode};
+use super::leader::LeaderRecord;
+use super::record::{BatchId, BatchRecord, Incarnation, JobRecord, JobStatus, SeriesId, Unreadable, decode};
+use super::scan::ScanRecord;
 use super::worker::{Receipt, WorkerRecord};
 use crate::fsm::id::{Epoch, JobId};
 use crate::store::Pair;
@@ -14,7 +21,7 @@ use std::fmt;
 /// A rule that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which: Q1 to Q4, F9, or "receipt", "key", "record".
+    /// Which: Q1 to Q4, F9, F10, or "batch", "leader", "scan", "receipt", "key", "record".
     pub rule: &'static str,
     /// What was seen.
     pub what: String,
@@ -37,6 +44,10 @@ struct View {
     open: BTreeSet<(BatchId, JobId)>,
     receipts: BTreeMap<Incarnation, Option<Receipt>>,
     quarantine: BTreeSet<JobId>,
+    members: BTreeSet<(BatchId, JobId)>,
+    failed: BTreeSet<(BatchId, JobId)>,
+    active: BTreeSet<BatchId>,
+    scans: BTreeMap<SeriesId, ScanRecord>,
     seen: Vec<Vec<u8>>,
     violations: Vec<Violation>,
 }
@@ -48,7 +59,9 @@ pub fn check_keyspace(keys: &Keys, pairs: &[Pair]) -> Result<(), Vec<Violation>>
     view.check_jobs(keys);
     view.check_indexes();
     view.check_workers();
+    view.check_members();
     view.check_batches();
+    view.check_scans();
     if view.violations.is_empty() { Ok(()) } else { Err(view.violations) }
 }
 
@@ -85,6 +98,25 @@ impl View {
                 }
                 Key::Quarantine(job) => {
                     view.quarantine.insert(job);
+                }
+                Key::Member(batch, job) => {
+                    view.members.insert((batch, job));
+                }
+                Key::Failed(batch, job) => {
+                    view.failed.insert((batch, job));
+                }
+                Key::Active(batch) => {
+                    view.active.insert(batch);
+                }
+                Key::Leader(role) => {
+                    let record: Option<LeaderRecord> = view.expect_readable(key, decode(value));
+                    if record.is_some_and(|record| record.term == 0) {
+                        view.broken("leader", format!("{role} is led under term 0"));
+                    }
+                }
+                Key::Scan(series) => {
+                    let record = view.expect_readable(key, decode(value));
+                    view.scans.extend(record.map(|record| (series, record)));
                 }
                 Key::Seen(_) => view.seen.push(value.clone()),
                 Key::Config(_) => {}
@@ -215,110 +247,5 @@ impl View {
                 );
             }
         }
-    }
-
-    /// Q4: all that was submitted is in one of the places; a batch has at most one Assemble job, after its recordings.
-    fn check_batches(&mut self) {
-        let mut recordings: BTreeMap<BatchId, u64> = BTreeMap::new();
-        let jobs = std::mem::take(&mut self.jobs);
-        for job in jobs.values().flatten() {
-            if !self.batches.contains_key(&job.batch) {
-                self.broken("Q4", format!("job {} is of batch {}, which does not exist", job.id, job.batch));
-            }
-            match job.kind {
-                JobKind::Convert { .. } => *recordings.entry(job.batch).or_default() += 1,
-                JobKind::Assemble => self.check_assembly(job),
-            }
-        }
-        let unreadable = jobs.values().filter(|job| job.is_none()).count() as u64;
-        for (id, batch) in std::mem::take(&mut self.batches) {
-            let found = recordings.get(&id).copied().unwrap_or(0);
-            let submitted = batch.map_or(found, |batch| batch.jobs);
-            if found > submitted || submitted > found + unreadable {
-                self.broken(
-                    "Q4",
-                    format!("{submitted} recordings were submitted to batch {id}, {found} are there"),
-                );
-            }
-        }
-    }
-
-    fn check_assembly(&mut self, job: &JobRecord) {
-        if job.id != job.batch.assemble_job() {
-            self.broken("Q4", format!("batch {} has a second Assemble job {}", job.batch, job.id));
-        }
-        let early = self.open.iter().find(|(batch, open)| *batch == job.batch && *open != job.id);
-        if let Some((_, open)) = early.filter(|_| matches!(job.status, JobStatus::Ready | JobStatus::Leased))
-        {
-            self.broken("Q4", format!("batch {} is assembled while job {open} is open", job.batch));
-        }
-    }
-}
-
-/// What the keyspace was before: the rules that compare two instants.
-#[derive(Debug, Default)]
-pub struct History {
-    jobs: BTreeMap<JobId, JobRecord>,
-    receipts: BTreeMap<Incarnation, Vec<u8>>,
-}
-
-impl History {
-    /// Nothing was seen yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Compares with what was seen before: the epoch only grows (Q2), final is final until a reset (Q3), the checkpoint
-    /// never moves back (F9), no job goes missing (Q4), no receipt changes.
-    pub fn observe(&mut self, keys: &Keys, pairs: &[Pair]) -> Result<(), Vec<Violation>> {
-        let mut violations = Vec::new();
-        let mut missing: BTreeSet<JobId> = self.jobs.keys().copied().collect();
-        for (key, value) in pairs {
-            match keys.parse(key) {
-                Some(Key::Job(id)) => {
-                    missing.remove(&id);
-                    if let Ok(job) = decode::<JobRecord>(value) {
-                        if let Some(before) = self.jobs.get(&id) {
-                            compare(before, &job, &mut violations);
-                        }
-                        self.jobs.insert(id, job);
-                    }
-                }
-                Some(Key::Receipt(worker)) => {
-                    let before = self.receipts.insert(worker, value.clone());
-                    if before.is_some_and(|before| before != *value) {
-                        let what = format!("the receipt of worker {worker} changed");
-                        violations.push(Violation { rule: "receipt", what });
-                    }
-                }
-                _ => {}
-            }
-        }
-        for job in missing {
-            violations.push(Violation { rule: "Q4", what: format!("job {job} is gone") });
-        }
-        if violations.is_empty() { Ok(()) } else { Err(violations) }
-    }
-}
-
-fn compare(before: &JobRecord, after: &JobRecord, violations: &mut Vec<Violation>) {
-    let mut broken =
-        |rule, what: String| violations.push(Violation { rule, what: format!("job {}: {what}", after.id) });
-    let (was, is) = (before.status, after.status);
-    if after.epoch < before.epoch {
-        broken("Q2", format!("its epoch fell from {} to {}", before.epoch.0, after.epoch.0));
-    }
-    let same_claim = was == JobStatus::Leased && before.owner == after.owner;
-    if is == JobStatus::Leased && !same_claim && after.epoch <= before.epoch {
-        broken("Q2", format!("it was claimed again at epoch {}", after.epoch.0));
-    }
-    if was.is_final() && is != was && after.resets == before.resets {
-        broken("Q3", format!("it was {} and is {}", was.name(), is.name()));
-    }
-    if after.checkpoint < before.checkpoint {
-        broken("F9", format!("its checkpoint fell from {} to {}", before.checkpoint, after.checkpoint));
-    }
-    if after.resets < before.resets || after.interruptions < before.interruptions {
-        broken("F10", "a count fell".to_owned());
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Queue;
 use super::error::{Halt, QueueError};
-use super::key::{Key, Span, following};
-use super::record::{BatchId, ErrorKind, JobKind, JobRecord, JobStatus, decode};
-use super::settings::PAGE;
+use super::key::{Key, Span};
+use super::record::{BatchId, BatchRecord, ErrorKind, JobKind, JobRecord, JobStatus, decode};
+use super::settings::{LIST_MIN, PAGE};
 use super::tx::Tx;
 use crate::fsm::id::JobId;
 use crate::store::Pair;
@@ -97,12 +97,12 @@ impl Queue {
     ) -> Result<JobPage, QueueError> {
         let mut page = JobPage { next: after, ..JobPage::default() };
         loop {
-            let span = self.keys.jobs_after(page.next);
-            let pairs = self.transact("list", |tx| scan(tx, &span, PAGE)).await?;
-            if pairs.is_empty() {
+            let wanted = limit.saturating_sub(page.jobs.len()).clamp(LIST_MIN, PAGE);
+            let (pairs, last) = self.records(filter.batch, page.next, wanted).await?;
+            let Some(last) = last else {
                 page.next = None;
                 return Ok(page);
-            }
+            };
             for (key, value) in &pairs {
                 let Some(Key::Job(id)) = self.keys.parse(key) else {
                     continue;
@@ -117,25 +117,63 @@ impl Queue {
                     Err(_unreadable) => page.unreadable.push(id),
                 }
             }
+            page.next = Some(last);
         }
     }
 
-    /// How many jobs are in each place, of one batch or of all. Reads every job: for people and slow gauges.
+    /// The records of the jobs behind `after`, of one batch or of all, by id, and the last one looked at: at most `limit`
+    /// of one consistent view.
+    async fn records(
+        &self,
+        batch: Option<BatchId>,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<(Vec<Pair>, Option<JobId>), QueueError> {
+        if let Some(batch) = batch {
+            let span = self.keys.members_after(batch, after);
+            return self.transact("list", |tx| self.member_records(tx, &span, limit)).await;
+        }
+        let span = self.keys.jobs_after(after);
+        let pairs = self.transact("list", |tx| scan(tx, &span, limit)).await?;
+        let last = match pairs.last().and_then(|(key, _)| self.keys.parse(key)) {
+            Some(Key::Job(id)) => Some(id),
+            _ => None,
+        };
+        Ok((pairs, last))
+    }
+
+    async fn member_records(
+        &self,
+        mut tx: Tx,
+        span: &Span,
+        limit: usize,
+    ) -> Result<(Vec<Pair>, Option<JobId>), Halt> {
+        let members = tx.scan(span, limit).await?;
+        let id = |key: &[u8]| match self.keys.parse(key) {
+            Some(Key::Member(_, id)) => Some(id),
+            _ => None,
+        };
+        let ids: Vec<JobId> = members.iter().filter_map(|(key, _)| id(key)).collect();
+        let keys: Vec<Vec<u8>> = ids.iter().map(|id| self.keys.job(*id)).collect();
+        let mut pairs = tx.peek_all(&keys).await?;
+        pairs.sort_unstable();
+        Ok((pairs, ids.last().copied()))
+    }
+
+    /// How many jobs are in each place, of one batch or of all. Reads each of them: for people and slow gauges.
     /// Each page is one consistent view, the whole is not.
     pub async fn counts(&self, batch: Option<BatchId>) -> Result<JobCounts, QueueError> {
-        let filter = JobFilter { batch, status: None };
         let mut counts = JobCounts::default();
-        let mut span = self.keys.jobs_after(None);
+        let mut after = None;
         loop {
-            let pairs = self.transact("counts", |tx| scan(tx, &span, PAGE)).await?;
-            let Some((last, _)) = pairs.last() else {
+            let (pairs, last) = self.records(batch, after, PAGE).await?;
+            if last.is_none() {
                 return Ok(counts);
-            };
-            span.start = following(last.clone());
+            }
+            after = last;
             for (_, value) in &pairs {
                 match decode::<JobRecord>(value) {
-                    Ok(job) if filter.takes(&job) => counts.add(job.status),
-                    Ok(_) => {}
+                    Ok(job) => counts.add(job.status),
                     Err(_unreadable) => counts.unreadable += 1,
                 }
             }
@@ -175,7 +213,7 @@ impl Queue {
     }
 
     /// Gives a dead or cancelled job a new attempt: an explicit reset, noted in its history with `reason`. Its
-    /// checkpoint and epoch stay. Also lifts a job out of quarantine whose record can be read again.
+    /// checkpoint and epoch stay. A cancelled batch is alive again with it, until it is closed. Also lifts a job out of quarantine whose record can be read again.
     pub async fn retry(&self, job: JobId, reason: &str) -> Result<JobRecord, QueueError> {
         self.transact("retry", |tx| self.retry_once(tx, job, reason)).await
     }
@@ -197,14 +235,17 @@ impl Queue {
             .into());
         }
         let mut batch = tx.batch(job.batch).await?;
-        self.check_assembly(&mut tx, &job).await?;
+        self.check_reopens(&mut tx, &job, &batch).await?;
         job.note_error(tx.now, ErrorKind::Reset, reason);
         job.resets += 1;
         job.failures = 0;
         job.crashes = 0;
+        job.crashes_in_place = 0;
         job.finished = None;
         job.not_before = tx.now;
         batch.reopened += 1;
+        batch.cancelled = None;
+        tx.delete(self.keys.failed(job.batch, id));
         tx.mark(self.keys.open(job.batch, id));
         tx.put_batch(&batch)?;
         self.place(&mut tx, &mut job, JobStatus::Ready)?;
@@ -214,18 +255,24 @@ impl Queue {
     }
 
     /// A recording is not opened again under an assembly that works or has worked on it, nor an assembly over open
-    /// recordings.
-    async fn check_assembly(&self, tx: &mut Tx, job: &JobRecord) -> Result<(), Halt> {
-        if job.kind == JobKind::Assemble {
-            let open = self.open_recordings(tx, job.batch, PAGE).await?;
-            if open > 0 {
-                let reason =
-                    format!("batch {} has {open} open recordings: assemble it when they are done", job.batch);
-                return Err(QueueError::refused(reason).into());
-            }
-            return Ok(());
+    /// recordings, nor anything whose staging may be gone.
+    async fn check_reopens(&self, tx: &mut Tx, job: &JobRecord, batch: &BatchRecord) -> Result<(), Halt> {
+        let id = batch.id;
+        if batch.closed.is_some() {
+            let reason = format!("batch {id} is over, and its staging is swept: submit to another output");
+            return Err(QueueError::refused(reason).into());
         }
-        self.check_not_assembled(tx, job.batch).await
+        if job.kind != JobKind::Assemble {
+            return self.check_not_assembled(tx, id).await;
+        }
+        let open = self.open_recordings(tx, id, PAGE).await?;
+        if open > 0 || !batch.sealed {
+            let what =
+                if open > 0 { format!("has {open} open recordings") } else { "is not sealed".to_owned() };
+            let reason = format!("batch {id} {what}: assemble it when all is done");
+            return Err(QueueError::refused(reason).into());
+        }
+        Ok(())
     }
 
     /// One page of records; those that cannot be read are left out.

@@ -2,7 +2,7 @@
 //!
 //! All stand under one prefix, so that several queues share a store. Numbers are big-endian: byte order is number order.
 
-use super::record::{BatchId, Incarnation, JobRecord};
+use super::record::{BatchId, Incarnation, JobRecord, SeriesId};
 use crate::fsm::id::JobId;
 use crate::store::StoreTime;
 
@@ -17,9 +17,17 @@ const SEEN: &[u8] = b"seen/";
 const RECEIPT: &[u8] = b"receipt/";
 const CONFIG: &[u8] = b"config/";
 const QUARANTINE: &[u8] = b"quarantine/";
+const MEMBER: &[u8] = b"member/";
+const FAILED: &[u8] = b"failed/";
+const ACTIVE: &[u8] = b"active/";
+const LEADER: &[u8] = b"leader/";
+const SCAN: &[u8] = b"scan/";
+
+/// The longest name of a role that is led.
+pub const ROLE_MAX_BYTES: usize = 64;
 
 /// A key, read back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A job's record.
     Job(JobId),
@@ -50,6 +58,16 @@ pub enum Key {
     Config([u8; 32]),
     /// A job that was taken out of the ready index since it cannot be read.
     Quarantine(JobId),
+    /// A job of a batch. Written with the job, never removed.
+    Member(BatchId, JobId),
+    /// A recording of a batch that is dead or cancelled.
+    Failed(BatchId, JobId),
+    /// A batch of which something is still to be done: it is not swept.
+    Active(BatchId),
+    /// Who leads this role.
+    Leader(String),
+    /// How far the scanner is with a series.
+    Scan(SeriesId),
 }
 
 /// A range of keys: `start <= key < end`.
@@ -166,6 +184,42 @@ impl Keys {
         self.of(QUARANTINE, &[&job.0])
     }
 
+    pub(super) fn member(&self, batch: BatchId, job: JobId) -> Vec<u8> {
+        self.of(MEMBER, &[&batch.0, &job.0])
+    }
+
+    pub(super) fn members_after(&self, batch: BatchId, after: Option<JobId>) -> Span {
+        self.span(MEMBER, &[&batch.0], after.map(|job| following(self.member(batch, job))))
+    }
+
+    pub(super) fn failed(&self, batch: BatchId, job: JobId) -> Vec<u8> {
+        self.of(FAILED, &[&batch.0, &job.0])
+    }
+
+    pub(super) fn failed_of(&self, batch: BatchId) -> Span {
+        self.span(FAILED, &[&batch.0], None)
+    }
+
+    pub(super) fn active(&self, batch: BatchId) -> Vec<u8> {
+        self.of(ACTIVE, &[&batch.0])
+    }
+
+    pub(super) fn active_after(&self, after: Option<BatchId>) -> Span {
+        self.span(ACTIVE, &[], after.map(|batch| following(self.active(batch))))
+    }
+
+    pub(super) fn leader(&self, role: &str) -> Vec<u8> {
+        self.of(LEADER, &[role.as_bytes()])
+    }
+
+    pub(super) fn scan(&self, series: SeriesId) -> Vec<u8> {
+        self.of(SCAN, &[&series.0])
+    }
+
+    pub(super) fn scans_after(&self, after: Option<SeriesId>) -> Span {
+        self.span(SCAN, &[], after.map(|series| following(self.scan(series))))
+    }
+
     /// Whether the key stands under this prefix.
     pub fn owns(&self, key: &[u8]) -> bool {
         key.starts_with(&self.prefix)
@@ -187,9 +241,22 @@ impl Keys {
             RECEIPT => Some(Key::Receipt(Incarnation::from_bytes(tail.try_into().ok()?))),
             CONFIG => Some(Key::Config(tail.try_into().ok()?)),
             QUARANTINE => Some(Key::Quarantine(JobId(tail.try_into().ok()?))),
+            MEMBER => two(tail).map(|(batch, job)| Key::Member(BatchId(batch), JobId(job))),
+            FAILED => two(tail).map(|(batch, job)| Key::Failed(BatchId(batch), JobId(job))),
+            ACTIVE => Some(Key::Active(BatchId(tail.try_into().ok()?))),
+            LEADER => std::str::from_utf8(tail)
+                .ok()
+                .filter(|role| is_role(role))
+                .map(|role| Key::Leader(role.to_owned())),
+            SCAN => Some(Key::Scan(SeriesId(tail.try_into().ok()?))),
             _ => None,
         }
     }
+}
+
+/// Whether this is a name for a role: 1 to [`ROLE_MAX_BYTES`] printable ASCII characters without spaces.
+pub(super) fn is_role(text: &str) -> bool {
+    (1..=ROLE_MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn parse_ready(tail: &[u8]) -> Option<Key> {

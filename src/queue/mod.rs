@@ -6,36 +6,44 @@
 //! writes under `(epoch, incarnation)`, compared in the same transaction, so that whoever lost a job cannot touch it.
 //! Where to read: `record` and `worker` hold the data, `key` the layout, `tx` the retry loop; then one file an operation.
 
+mod assembly;
 mod batch;
 mod checkpoint;
 mod claim;
+mod ending;
 mod error;
 pub mod invariant;
 mod jobs;
 mod key;
+mod leader;
 mod lease;
 mod reclaim;
 mod record;
 mod repair;
+mod scan;
 mod search;
 mod settings;
 mod settle;
 mod tx;
 mod worker;
 
-pub use batch::{AssemblyState, NewBatch, NewJob, Submitted};
+pub use assembly::AssemblyState;
+pub use batch::{NewBatch, NewJob, Submitted};
 pub use claim::Claim;
+pub use ending::CancelledBatch;
 pub use error::QueueError;
 pub use jobs::{Cancelled, JobCounts, JobFilter, JobPage};
-pub use key::{Key, Keys};
+pub use key::{Key, Keys, ROLE_MAX_BYTES};
+pub use leader::{Campaign, LeaderRecord, Leadership, RECEIPT_AGE_MIN_MS};
 pub use lease::Renewal;
 pub use reclaim::{ReclaimRound, Reclaimed, ReclaimedJob};
 pub use record::{
     BatchId, BatchRecord, ConfigHash, ERROR_TEXT_MAX_BYTES, ERRORS_KEPT, ErrorEntry, ErrorKind, Incarnation,
-    JobKind, JobRecord, JobResult, JobStatus, Owner, Ownership, RECORD_VERSION, Source, TEXT_MAX_BYTES,
-    WriteId, config_hash,
+    JobKind, JobRecord, JobResult, JobStatus, Owner, Ownership, RECORD_VERSION, SeriesId, Source,
+    TEXT_MAX_BYTES, WriteId, config_hash,
 };
 pub use repair::QuarantineRecord;
+pub use scan::{NewSeries, Round, RoundEnd, SCAN_PAGE_MAX, ScanPage, ScanRecord};
 pub use settings::{LEASE_MIN_MS, PREFIX_MAX_BYTES, QueueCounters, QueueCounts, QueueSettings};
 pub use settle::{FarewellNote, HandBack, ReleaseRequest};
 pub use worker::{

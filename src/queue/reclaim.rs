@@ -261,21 +261,22 @@ impl Queue {
     /// Counts the crash, with the evidence, and says where the job goes.
     fn after_crash(&self, tx: &Tx, worker: &WorkerRecord, job: &mut JobRecord) -> JobStatus {
         job.crashes += 1;
+        job.crashes_in_place += 1;
         let machine = job.owner.as_ref().map_or(0, |owner| owner.machine);
         let evidence = format!(
             "worker {} ({}, host {}, pid {}, machine {machine}) was lost at checkpoint {}: its lease ended at {} \
-             (loss {} of {})",
+             (loss {} of {} at this checkpoint)",
             worker.info.incarnation,
             worker.info.pod,
             worker.info.host,
             worker.info.pid,
             job.checkpoint,
             worker.lease_until.0,
-            job.crashes,
+            job.crashes_in_place,
             self.settings.max_crashes
         );
         job.note_error(tx.now, ErrorKind::Crash, &evidence);
-        match job.crashes >= self.settings.max_crashes {
+        match job.crashes_in_place >= self.settings.max_crashes {
             _ if job.cancel_requested => JobStatus::Cancelled,
             true => JobStatus::Dead,
             false => JobStatus::Ready,

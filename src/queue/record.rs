@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// The version that this program writes, and the only one that it reads.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 /// The longest error text that is kept; longer ones are cut.
 pub const ERROR_TEXT_MAX_BYTES: usize = 2 * 1024;
 /// How many errors of a job are kept: the first ones and the latest.
@@ -40,6 +40,30 @@ impl fmt::Display for BatchId {
 impl fmt::Debug for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// A series: the numbered batches that a scanner fills under one output.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SeriesId(pub [u8; 16]);
+
+impl fmt::Display for SeriesId {
+    /// 32 lower-case hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SeriesId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl SeriesId {
+    /// The id of the series that fills this output, whatever its mapping.
+    pub fn derive(out: &str) -> Self {
+        Self(short(digest("series", &[out.as_bytes()])))
     }
 }
 
@@ -71,8 +95,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// The same for the same bytes at the same place, converted by the same mapping into the same output.
-    pub fn seen_hash(&self, out: &str, config: &ConfigHash) -> [u8; 32] {
+    /// The same for the same bytes at the same place, converted by the same mapping for the same output.
+    pub fn seen_hash(&self, seen_under: &str, config: &ConfigHash) -> [u8; 32] {
         let size = self.size.to_be_bytes();
         digest(
             "seen",
@@ -82,7 +106,7 @@ impl Source {
                 self.version.as_bytes(),
                 &size,
                 config,
-                out.as_bytes(),
+                seen_under.as_bytes(),
             ],
         )
     }
@@ -219,6 +243,8 @@ pub struct JobRecord {
     pub interruptions: u32,
     /// Attempts that ended with the worker's lease.
     pub crashes: u32,
+    /// Of those, the ones since the checkpoint last advanced: these make it dead, since whoever gets on is no poison.
+    pub crashes_in_place: u32,
     /// Explicit new attempts after it was final.
     pub resets: u32,
     /// Somebody asked to cancel it while it was held.
@@ -262,8 +288,20 @@ pub struct BatchRecord {
     pub config: ConfigHash,
     /// Frames in a segment.
     pub segment_frames: u32,
+    /// A recording is converted once for everything that is submitted under this text.
+    pub seen_under: String,
+    /// Nothing more comes: it is assembled when its recordings are done. A later submission opens it again.
+    pub sealed: bool,
+    /// It is assembled without its failed recordings.
+    pub skip_failed: bool,
     /// When it was first submitted.
     pub created: StoreTime,
+    /// When somebody cancelled it: it is not assembled, unless a job of it is given a new attempt.
+    pub cancelled: Option<StoreTime>,
+    /// When it was found to be over. From then on nothing of it is opened again, and its staging may go.
+    pub closed: Option<StoreTime>,
+    /// When its staging was gone.
+    pub swept: Option<StoreTime>,
     /// How many recordings were submitted to it so far.
     pub jobs: u64,
     /// How often one of its final jobs was opened again.
@@ -303,7 +341,7 @@ pub(super) fn encode<T: Serialize>(key: &[u8], record: &T) -> Result<Vec<u8>, Qu
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// Another program's version: leave it to that program.
+    /// Another program's version, older or newer: leave it to that program.
     Version(u8),
     /// Damaged.
     Damaged(String),
@@ -317,7 +355,7 @@ impl Unreadable {
     pub(super) fn reason(&self) -> String {
         match self {
             Self::Version(version) => format!(
-                "it has version {version}, this program knows {RECORD_VERSION}: use the newer program that wrote it"
+                "it has version {version}, this program knows {RECORD_VERSION}: use the program that wrote it"
             ),
             Self::Damaged(reason) => format!("it is damaged: {reason}"),
         }
@@ -327,11 +365,8 @@ impl Unreadable {
 /// Reads a record.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     let (version, body) = bytes.split_first().ok_or_else(|| Unreadable::Damaged("it is empty".to_owned()))?;
-    if *version > RECORD_VERSION {
-        return Err(Unreadable::Version(*version));
-    }
     if *version != RECORD_VERSION {
-        return Err(Unreadable::Damaged(format!("its version is {version}")));
+        return Err(Unreadable::Version(*version));
     }
     match postcard::take_from_bytes(body) {
         Ok((record, [])) => Ok(record),

@@ -22,6 +22,8 @@ pub(super) const PAUSE_MAX_MS: u64 = 64;
 pub(super) const CLAIM_PAGE: usize = 16;
 /// Records in one page of any other scan.
 pub(super) const PAGE: usize = 512;
+/// Records that a list reads at once at least, however few are asked for: a filter may pass most of them over.
+pub(super) const LIST_MIN: usize = 64;
 /// Jobs that one transaction of `submit` enqueues.
 pub(super) const SUBMIT_PAGE: usize = 64;
 /// Doublings that a job's first wait is ahead of the machine's first: what failed a whole attempt passes more slowly
@@ -31,6 +33,7 @@ pub(super) const BACKOFF_SKIPS: u32 = 5;
 pub(super) const BACKOFF_MAX_MS: u64 = 300_000;
 
 const _: () = assert!(PREFIX_MAX_BYTES + 64 < crate::store::MAX_KEY_BYTES, "every key fits");
+const _: () = assert!(LIST_MIN <= PAGE);
 const _: () = assert!(PAGE <= crate::store::MAX_SCAN_PAIRS);
 
 /// What a queue is set to. All its users should agree on it; only `prefix` must be the same.

@@ -8,7 +8,8 @@ use super::Queue;
 use super::checkpoint::{advance, check_writer};
 use super::error::{Halt, QueueError};
 use super::record::{
-    ERROR_TEXT_MAX_BYTES, ErrorKind, Incarnation, JobRecord, JobResult, JobStatus, Ownership, WriteId, clip,
+    ERROR_TEXT_MAX_BYTES, ErrorKind, Incarnation, JobKind, JobRecord, JobResult, JobStatus, Ownership,
+    WriteId, clip,
 };
 use super::settings::{Count, job_backoff_ms};
 use super::tx::{Tx, check_held};
@@ -185,6 +186,9 @@ impl Queue {
             job.finished = Some(tx.now);
             job.cancel_requested = false;
             tx.delete(self.keys.open(job.batch, job.id));
+            if status != JobStatus::Completed && job.kind != JobKind::Assemble {
+                tx.mark(self.keys.failed(job.batch, job.id));
+            }
         }
         tx.put_job(job)
     }

@@ -45,6 +45,11 @@ impl Tx {
         Ok(self.scan(&span, 1).await?.first().map(|(_, bytes)| decode(bytes)))
     }
 
+    /// Those of these keys that are there; no decision rests on them.
+    pub(super) async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, Halt> {
+        Ok(self.txn.peek_all(keys).await?)
+    }
+
     /// Reads a record; one that cannot be read is an error that names its key.
     pub(super) async fn read<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, Halt> {
         let record = self.try_read(key).await?.transpose();

@@ -82,7 +82,9 @@ impl Supervisor {
             let batch = NewBatch {
                 id: BatchId::derive(&out, &config),
                 staging: recipe::staging_path(output).display().to_string(),
+                seen_under: out.clone(),
                 out,
+                skip_failed,
                 config,
                 segment_frames: note.recipe.segment_frames,
             };

@@ -47,10 +47,18 @@ fn every_kind_of_key_is_read_back() {
         (keys.receipt(worker), Key::Receipt(worker)),
         (keys.config(&[3; 32]), Key::Config([3; 32])),
         (keys.quarantine(job), Key::Quarantine(job)),
+        (keys.member(batch, job), Key::Member(batch, job)),
+        (keys.failed(batch, job), Key::Failed(batch, job)),
+        (keys.active(batch), Key::Active(batch)),
+        (keys.leader("scanner/a"), Key::Leader("scanner/a".to_owned())),
+        (keys.scan(SeriesId([1; 16])), Key::Scan(SeriesId([1; 16]))),
     ];
     for (bytes, key) in written {
         assert_eq!(keys.parse(&bytes), Some(key));
         assert_eq!(Keys::new("other").parse(&bytes), None);
+    }
+    for role in [String::new(), "a b".to_owned(), "x".repeat(ROLE_MAX_BYTES + 1)] {
+        assert_eq!(keys.parse(&keys.leader(&role)), None);
     }
 }
 

@@ -26,10 +26,12 @@ fn a_record_is_read_back() {
 #[test]
 fn an_unknown_version_is_told_apart_from_damage_and_names_its_key() {
     let mut bytes = encode(b"k", &worker()).unwrap();
-    bytes[0] = RECORD_VERSION + 1;
-    let unreadable = decode::<WorkerRecord>(&bytes).unwrap_err();
-    assert_eq!(unreadable, Unreadable::Version(RECORD_VERSION + 1));
-    assert!(unreadable.at(b"worker/\x01").to_string().contains("worker/\\x01"));
+    for version in [0, RECORD_VERSION - 1, RECORD_VERSION + 1, 255] {
+        bytes[0] = version;
+        let unreadable = decode::<WorkerRecord>(&bytes).unwrap_err();
+        assert_eq!(unreadable, Unreadable::Version(version));
+        assert!(unreadable.at(b"worker/\x01").to_string().contains("worker/\\x01"));
+    }
     bytes[0] = RECORD_VERSION;
     bytes.push(0);
     assert!(matches!(decode::<WorkerRecord>(&bytes), Err(Unreadable::Damaged(_))));
