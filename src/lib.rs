@@ -12,7 +12,7 @@
 //!                          │ answer                            ▼ effects, as data
 //!                          └──────────────────────── executor (one match)
 //!                                                    queue ▶ store {sqlite, tikv, memory}
-//!                                                    convert, lerobot ▶ storage {fs, memory}
+//!                                                    convert, lerobot ▶ storage {fs, s3, memory}
 //! ```
 //!
 //! # Where to begin

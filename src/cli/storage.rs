@@ -16,6 +16,6 @@ pub struct StorageArgs {
 impl StorageArgs {
     /// What opens places so.
     pub fn places(&self) -> Places {
-        Places::new(S3Options { endpoint: self.s3_endpoint.clone() })
+        Places::new(S3Options { endpoint: self.s3_endpoint.clone(), ..S3Options::default() })
     }
 }

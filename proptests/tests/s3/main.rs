@@ -1,0 +1,17 @@
+//! Object storage against real servers: the storage contract, faults on the wire, credentials, sweeping, and memory.
+//!
+//! `ROBOFLOW_MOTO` and `ROBOFLOW_S3S_FS` name the servers' programs; the tests start them on free ports of loopback.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken promise fails the test at once"
+)]
+
+mod contract;
+mod credentials;
+mod faults;
+mod memory;
+mod servers;
+mod sweep;

@@ -1,0 +1,93 @@
+//! What reading and writing a large object holds, measured in a process of its own, and how fast it goes.
+
+use crate::servers::{Server, new_location, options};
+use roboflow::storage::s3::{PART_BYTES, PARTS_AT_ONCE, READ_AHEAD_BYTES, S3Options};
+use roboflow::storage::{Places, Storage};
+use roboflow::work::StopFlag;
+use std::io::Write;
+use std::process::Command;
+use std::time::Instant;
+
+const ENDPOINT: &str = "ROBOFLOW_TEST_ENDPOINT";
+const LOCATION: &str = "ROBOFLOW_TEST_LOCATION";
+const AHEAD: &str = "ROBOFLOW_TEST_READ_AHEAD";
+const OBJECT_BYTES: usize = 300 << 20;
+const RANGE_BYTES: usize = 4 << 20;
+
+/// This process's peak of memory, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+}
+
+fn byte(at: usize) -> u8 {
+    (at / 4096 % 251) as u8
+}
+
+fn write(storage: &dyn Storage) {
+    let mut writer = storage.writer("large").unwrap();
+    let mut piece = vec![0; 1 << 20];
+    for number in 0..OBJECT_BYTES / piece.len() {
+        let start = number * piece.len();
+        piece.iter_mut().enumerate().for_each(|(at, space)| *space = byte(start + at));
+        writer.write_all(&piece).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn read(storage: &dyn Storage) {
+    let object = storage.head("large").unwrap();
+    assert_eq!(object.size, OBJECT_BYTES as u64);
+    let mut sum = 0_u64;
+    for start in (0..OBJECT_BYTES).step_by(RANGE_BYTES) {
+        let bytes = storage.read_at(&object, start as u64, RANGE_BYTES).unwrap();
+        assert!(
+            bytes.len() == RANGE_BYTES
+                && (0..RANGE_BYTES).step_by(4096).all(|at| bytes[at] == byte(start + at))
+        );
+        // What a conversion does meanwhile.
+        sum += bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    }
+    assert!(sum > 0);
+}
+
+/// Not a test of its own: the process that is measured.
+#[test]
+fn child_that_is_measured() {
+    let (Ok(endpoint), Ok(location)) = (std::env::var(ENDPOINT), std::env::var(LOCATION)) else { return };
+    let ahead = std::env::var(AHEAD).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(READ_AHEAD_BYTES);
+    let places = Places::new(S3Options { read_ahead_bytes: ahead, ..options(&endpoint) });
+    let storage = places.create(&location, &StopFlag::default()).unwrap();
+    let before = peak();
+    for (name, work) in [("write", write as fn(&dyn Storage)), ("read", read)] {
+        let begun = Instant::now();
+        work(&*storage);
+        let speed = (OBJECT_BYTES >> 20) as f64 / begun.elapsed().as_secs_f64();
+        println!("\n{name}: {} bytes over {before}, {speed:.0} MiB/s", peak() - before);
+    }
+}
+
+#[test]
+fn memory_is_bounded_whatever_an_object_has() {
+    let server = Server::s3s();
+    for ahead in [READ_AHEAD_BYTES, 0] {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory::child_that_is_measured", "--nocapture"])
+            .env(ENDPOINT, server.endpoint())
+            .env(LOCATION, new_location())
+            .env(AHEAD, ahead.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let told: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("write:") || line.starts_with("read:")).collect();
+        println!("read ahead {ahead}: {told:?}");
+        let used: Vec<usize> =
+            told.iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
+        // Parts being filled and sent, ranges read ahead and in hand; and what the allocator keeps beside.
+        let held = (PARTS_AT_ONCE + 2) * PART_BYTES + READ_AHEAD_BYTES + 2 * RANGE_BYTES;
+        assert!(used.len() == 2 && used.iter().all(|used| *used < held + (32 << 20)), "{used:?} of {held}");
+    }
+}
