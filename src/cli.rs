@@ -10,13 +10,18 @@ pub mod output;
 pub mod storage;
 pub mod store;
 
+mod batch;
+pub(crate) mod dataset;
 mod diagram;
 mod inspect;
 mod jobs;
 mod location;
 pub(crate) mod mapping;
+mod open;
 mod run;
+mod submit;
 mod validate;
+mod wait;
 mod worker;
 
 use crate::signal::{LeaveCode, Stream};
@@ -66,6 +71,10 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Work on the jobs of an existing queue until asked to stop
     Worker(Box<worker::WorkerArgs>),
+    /// Submit recordings to a fleet as a batch
+    Submit(Box<submit::SubmitArgs>),
+    /// Look at the batches of a queue, or cancel one
+    Batch(batch::BatchArgs),
     /// Show what a recording holds, or the mapping that would be inferred from it
     Inspect(inspect::InspectArgs),
     /// Check a dataset against the rules of LeRobot v3.0
@@ -103,6 +112,8 @@ fn dispatch(cli: Cli, signals: &Stream) -> Outcome {
     match cli.command {
         Command::Run(args) => run::run(*args, &cli.log, signals),
         Command::Worker(args) => worker::run(*args, &cli.log, signals),
+        Command::Submit(args) => submit::run(&args, &cli.log, signals),
+        Command::Batch(args) => cli.log.start_plain().and_then(|()| batch::run(&args)),
         Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
         Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),
         Command::Jobs(args) => cli.log.start_plain().and_then(|()| jobs::run(&args)),

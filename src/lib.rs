@@ -39,6 +39,7 @@
 //! | [`lerobot`] | the dataset's format | knows no recording, queue or signal |
 //! | [`storage`] | objects under keys | knows nothing of what the bytes mean; no fall-back to another place |
 //! | [`recordings`] | inputs to names | opens no recording; the same names wherever the recordings lie |
+//! | [`submit`] | an output made a batch's own | writes two small objects, and nothing over anybody else's |
 //! | [`batch`] | how far a batch is | touches no job but the assembly it opens |
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
@@ -67,6 +68,7 @@ pub mod session;
 pub mod signal;
 pub mod storage;
 pub mod store;
+pub mod submit;
 pub mod telemetry;
 pub mod translog;
 pub mod work;

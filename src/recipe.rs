@@ -28,6 +28,11 @@ pub fn queue_path(output: &Path) -> PathBuf {
     output.join(OWN_FOLDER).join(QUEUE_FILE)
 }
 
+/// The staging place beside a dataset, as locations are written.
+pub fn staging_location(out: &str) -> String {
+    format!("{}/{OWN_FOLDER}/{STAGING_FOLDER}", out.trim_end_matches('/'))
+}
+
 /// The staging folder beside a dataset.
 pub fn staging_path(output: &Path) -> PathBuf {
     output.join(OWN_FOLDER).join(STAGING_FOLDER)

@@ -37,7 +37,7 @@ pub struct Session {
 pub enum SessionError {
     /// No queue there.
     #[error(
-        "{path}: there is no queue here; 'roboflow run' makes one below its --out, as .roboflow/queue.db"
+        "{path}: there is no queue here; 'roboflow submit' makes one, and 'roboflow run' one below its --out, as .roboflow/queue.db"
     )]
     Missing {
         /// Where.

@@ -8,6 +8,7 @@
 //! (a second signal means more than the first), on plain threads, so that a runtime whose threads are all busy does
 //! not delay it. What a signal means is not decided here.
 
+use crate::cli::output::notice;
 use crate::worker::watchdog;
 use roboflow_fsm::event::Signal;
 use std::collections::VecDeque;
@@ -128,8 +129,8 @@ pub type Sink = Arc<dyn Fn(Signal) + Send + Sync>;
 
 /// What a signal does at this moment of the process's life.
 enum Phase {
-    /// Nothing is held: the process leaves at once.
-    Leave(LeaveCode),
+    /// Nothing is held: the process leaves at once, with a word where there is one to say.
+    Leave(LeaveCode, Option<String>),
     /// Something runs that decides for itself.
     Deliver(Sink),
 }
@@ -186,14 +187,17 @@ impl Stream {
                 }
             })?;
         }
-        let stream = Self { phase: Arc::new(Mutex::new(Phase::Leave(LeaveCode::Clean))) };
+        let stream = Self { phase: Arc::new(Mutex::new(Phase::Leave(LeaveCode::Clean, None))) };
         let phase = Arc::clone(&stream.phase);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             loop {
                 let signal = bell.next();
                 // Cloned out, so that a slow sink never blocks a change of phase.
                 let sink = match &*phase.lock().unwrap_or_else(PoisonError::into_inner) {
-                    Phase::Leave(code) => watchdog::leave(code.code(signal)),
+                    Phase::Leave(code, word) => {
+                        word.iter().for_each(|word| notice(word));
+                        watchdog::leave(code.code(signal))
+                    }
                     Phase::Deliver(sink) => Arc::clone(sink),
                 };
                 sink(signal);
@@ -204,7 +208,12 @@ impl Stream {
 
     /// From now on a signal ends the process at once: nothing is held.
     pub fn leave_at_once(&self, code: LeaveCode) {
-        self.set(Phase::Leave(code));
+        self.set(Phase::Leave(code, None));
+    }
+
+    /// As [`Stream::leave_at_once`], with a word to stderr for whoever sent the signal.
+    pub fn leave_saying(&self, code: LeaveCode, word: String) {
+        self.set(Phase::Leave(code, Some(word)));
     }
 
     /// From now on signals go to this sink, called from one plain thread.

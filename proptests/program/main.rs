@@ -11,6 +11,7 @@
 
 mod commands;
 mod completions;
+mod fleet;
 mod lab;
 mod launch;
 mod leases;

@@ -2,7 +2,10 @@
 //!
 //! Errors become exit codes here and nowhere else.
 
+use crate::error::{Class, Classified};
+use crate::queue::QueueError;
 use crate::session::SessionError;
+use crate::storage::StorageError;
 use crate::worker::StartError;
 use roboflow_fsm::effect::Exit;
 use std::process::ExitCode;
@@ -88,6 +91,24 @@ impl Failure {
     /// A failure from a sentence.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, error: anyhow::Error::msg(text.into()) }
+    }
+}
+
+/// The exit code of what a queue refuses or fails at.
+pub fn queue_failure(error: QueueError) -> Failure {
+    let code = match error {
+        QueueError::NotFound { .. } => Code::NoInput,
+        QueueError::Refused { .. } => Code::Data,
+        _ => Code::Io,
+    };
+    Failure { code, error: error.into() }
+}
+
+/// The exit code of a place that could not be used: `otherwise`, unless it did not answer.
+pub fn storage_code(error: &StorageError, otherwise: Code) -> Code {
+    match error.class() {
+        Class::Transient => Code::Io,
+        Class::Permanent | Class::Lost => otherwise,
     }
 }
 

@@ -1,21 +1,14 @@
 //! `roboflow jobs`: the jobs of a queue, for people and scripts.
 
-use super::exit::{Code, Failure, Outcome, session_failure};
-use super::location;
+use super::exit::{Code, Outcome};
+use super::open::{Open, QueuePlace};
 use super::output;
-use super::store::StoreArgs;
-use crate::clock::Clock;
 use crate::dataset::reason;
-use crate::queue::{Cancelled, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, QueueSettings};
-use crate::recipe;
-use crate::session::Session;
-use crate::store::{Durability, StorePlace};
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use crate::queue::{Cancelled, JobFilter, JobKind, JobRecord, JobStatus};
 use clap::{Args, Subcommand};
 use roboflow_fsm::id::JobId;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 /// Jobs read at once.
 const PAGE: usize = 256;
@@ -27,7 +20,7 @@ Examples:
   roboflow jobs list --out set --status dead
   roboflow jobs get 3f2a… --out set
   roboflow jobs stats --store sqlite:/var/lib/roboflow/queue.db --json
-  roboflow jobs list --pd pd-0:2379 --status leased
+  roboflow jobs list --pd pd-0:2379 --batch 9c41 --status leased
   roboflow jobs retry 3f2a… --out set";
 
 /// What was typed.
@@ -47,6 +40,9 @@ enum Action {
         /// Only jobs that stand so
         #[arg(long, value_name = "STATUS", value_parser = parse_status)]
         status: Option<JobStatus>,
+        /// Only jobs of this batch: its id, or the first digits of it
+        #[arg(long, value_name = "BATCH")]
+        batch: Option<String>,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
@@ -60,6 +56,9 @@ enum Action {
     Stats {
         #[command(flatten)]
         place: Place,
+        /// Only jobs of this batch: its id, or the first digits of it
+        #[arg(long, value_name = "BATCH")]
+        batch: Option<String>,
     },
     /// Give a dead or cancelled job a new attempt
     Retry {
@@ -89,15 +88,6 @@ struct Place {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-struct QueuePlace {
-    /// The queue of the run that fills this folder. Wins over --store and --pd
-    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(location::parse))]
-    out: Option<PathBuf>,
-    #[command(flatten)]
-    store: StoreArgs,
 }
 
 fn parse_status(text: &str) -> Result<JobStatus, String> {
@@ -165,78 +155,36 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The queue that is meant, open.
-struct Open {
-    session: Session,
-    queue: Queue,
+/// The jobs that the filter takes, page by page, at most `limit`.
+fn pick(open: &Open, filter: &JobFilter, limit: usize) -> Outcome<Vec<JobRecord>> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = open.ask(open.queue.list(filter, after, PAGE.min(limit - found.len())))?;
+        found.extend(page.jobs);
+        after = page.next;
+        if after.is_none() || found.len() >= limit {
+            found.truncate(limit);
+            return Ok(found);
+        }
+    }
 }
 
-impl Open {
-    fn at(place: &QueuePlace) -> Outcome<Self> {
-        let store = match &place.out {
-            Some(out) => {
-                StorePlace::Sqlite { path: recipe::queue_path(out), durability: Durability::default() }
-            }
-            None => place.store.required(None)?,
-        };
-        let settings = place.store.queue_settings(QueueSettings::default())?;
-        let session = Session::open_existing(&store, settings, Clock::start()).map_err(session_failure)?;
-        let queue = session.queue();
-        Ok(Self { session, queue })
-    }
-
-    fn ask<T>(&self, asked: impl Future<Output = Result<T, QueueError>>) -> Outcome<T> {
-        self.session.runtime().block_on(asked).map_err(|error| {
-            let code = match error {
-                QueueError::NotFound { .. } => Code::NoInput,
-                QueueError::Refused { .. } => Code::Data,
-                _ => Code::Io,
-            };
-            Failure { code, error: error.into() }
-        })
-    }
-
-    /// The jobs that `wanted` picks, page by page, at most `limit`.
-    fn pick(&self, limit: usize, wanted: impl Fn(&JobRecord) -> bool) -> Outcome<Vec<JobRecord>> {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.ask(self.queue.list(&JobFilter::default(), after, PAGE))?;
-            for job in page.jobs {
-                if found.len() >= limit {
-                    return Ok(found);
-                }
-                if wanted(&job) {
-                    found.push(job);
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
-    fn one(&self, typed: &str) -> Outcome<JobRecord> {
-        let typed = typed.to_lowercase();
-        let mut found = self.pick(2, |job| job.id.to_string().starts_with(&typed))?;
-        match (found.pop(), found.pop()) {
-            (Some(job), None) => Ok(job),
-            (Some(_), Some(_)) => {
-                Err(Failure::new(Code::Config, format!("several jobs begin with {typed}: give more digits")))
-            }
-            (None, _) => Err(Failure::new(Code::NoInput, format!("there is no job {typed}"))),
-        }
-    }
+/// The job that is meant by the first digits of its id.
+fn one(open: &Open, typed: &str) -> Outcome<JobRecord> {
+    open.one("job", typed, |after, limit| async move {
+        let page = open.queue.list(&JobFilter::default(), after.map(JobId), limit).await?;
+        Ok(page.jobs.into_iter().map(|job| (job.id.0, job)).collect())
+    })
 }
 
 pub(super) fn run(args: &JobsArgs) -> Outcome {
     match &args.action {
-        Action::List { place, status, limit } => list(place, *status, *limit),
+        Action::List { place, status, batch, limit } => list(place, *status, batch.as_deref(), *limit),
         Action::Get { job } => {
-            let record = Open::at(&job.place.queue)?.one(&job.id)?;
+            let record = one(&Open::at(&job.place.queue)?, &job.id)?;
             show(&record, job.place.json)
         }
-        Action::Stats { place } => stats(place),
+        Action::Stats { place, batch } => stats(place, batch.as_deref()),
         Action::Retry { job } => change(job, |open, id| {
             let asked = open.queue.retry(id, "asked for with 'roboflow jobs retry'");
             open.ask(asked).map(|_| "ready again".to_owned())
@@ -251,8 +199,10 @@ pub(super) fn run(args: &JobsArgs) -> Outcome {
     }
 }
 
-fn list(place: &Place, status: Option<JobStatus>, limit: usize) -> Outcome {
-    let jobs = Open::at(&place.queue)?.pick(limit, |job| status.is_none_or(|status| job.status == status))?;
+fn list(place: &Place, status: Option<JobStatus>, batch: Option<&str>, limit: usize) -> Outcome {
+    let open = Open::at(&place.queue)?;
+    let batch = batch.map(|typed| open.batch(typed)).transpose()?.map(|batch| batch.id);
+    let jobs = pick(&open, &JobFilter { batch, status }, limit)?;
     if place.json {
         output::json(&jobs.iter().map(Shown::of).collect::<Vec<_>>())?;
         return Ok(Code::Ok);
@@ -311,9 +261,10 @@ fn show(record: &JobRecord, json: bool) -> Outcome {
     Ok(Code::Ok)
 }
 
-fn stats(place: &Place) -> Outcome {
+fn stats(place: &Place, batch: Option<&str>) -> Outcome {
     let open = Open::at(&place.queue)?;
-    let counts = open.ask(open.queue.counts(None))?;
+    let batch = batch.map(|typed| open.batch(typed)).transpose()?.map(|batch| batch.id);
+    let counts = open.ask(open.queue.counts(batch))?;
     if place.json {
         output::json(&serde_json::json!({
             "submitted": counts.submitted(),
@@ -335,10 +286,10 @@ fn stats(place: &Place) -> Outcome {
 
 fn change(job: &OneJob, with: impl Fn(&Open, JobId) -> Outcome<String>) -> Outcome {
     let open = Open::at(&job.place.queue)?;
-    let record = open.one(&job.id)?;
+    let record = one(&open, &job.id)?;
     let what = with(&open, record.id)?;
     if job.place.json {
-        let changed = open.one(&record.id.to_string())?;
+        let changed = open.ask(open.queue.get(record.id))?;
         output::json(&Shown::of(&changed))?;
     } else {
         output::text(&format!("{} {what}: {}\n", record.id, Shown::of(&record).source))?;

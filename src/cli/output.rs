@@ -51,6 +51,22 @@ pub fn count(many: u64, thing: &str) -> String {
     format!("{many} {thing}{plural}")
 }
 
+/// An instant in ms since 1970 for people: `2026-11-21 12:05:01Z`.
+pub fn instant(ms: u64) -> String {
+    let (days, seconds) = (ms / 86_400_000, ms / 1_000 % 86_400);
+    // Days to a date of the Gregorian calendar, from the first of March of a year that 400 divides.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Bytes for people: `1.2 GB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
@@ -58,4 +74,22 @@ pub fn bytes(count: u64) -> String {
         || format!("{count} B"),
         |(size, unit)| format!("{:.1} {unit}", count as f64 / *size as f64),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_are_dates() {
+        for (seconds, shown) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399, "2000-02-28 23:59:59Z"),
+            (951_782_400, "2000-02-29 00:00:00Z"),
+            (1_767_225_599, "2025-12-31 23:59:59Z"),
+            (1_795_262_701, "2026-11-21 12:05:01Z"),
+        ] {
+            assert_eq!(instant(seconds * 1_000 + 999), shown);
+        }
+    }
 }

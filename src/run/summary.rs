@@ -4,34 +4,12 @@
 
 use super::output::RunNote;
 use crate::batch::BatchState;
+use crate::cli::dataset;
 use crate::cli::exit::{Code, Failure, OrExit, Outcome};
-use crate::cli::output::{bytes, count, json, notice, text};
-use crate::lerobot::assemble::Skipped;
-use crate::lerobot::summary::{DatasetSummary, summary};
+use crate::cli::output::notice;
 use crate::storage::fs::FsStorage;
-use crate::storage::{Storage, StorageError};
 use roboflow_fsm::effect::Exit;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
-
-/// Where the assembly lists what it left out.
-const SKIPPED_KEY: &str = "meta/roboflow/skipped.json";
-/// That list is at most this long.
-const MAX_SKIPPED_BYTES: u64 = 256 * 1024 * 1024;
-/// Recordings that are listed at most; the rest is counted.
-const MAX_LISTED: usize = 20;
-
-/// The summary for scripts.
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
-    output: &'a Path,
-    recordings: usize,
-    skipped: &'a BTreeMap<String, String>,
-    #[serde(flatten)]
-    dataset: DatasetSummary,
-}
 
 /// Shows a dataset that is complete. What was skipped is read from it.
 ///
@@ -39,49 +17,7 @@ struct Summary<'a> {
 /// When it cannot be read, or stdout not be written.
 pub(super) fn show(note: &RunNote, output: &Path, as_json: bool) -> Outcome {
     let storage = FsStorage::open(output).or_exit(Code::Io)?;
-    let dataset = summary(&storage).or_exit(Code::Data)?;
-    let skipped = &skipped(&storage)?;
-    if as_json {
-        json(&Summary { output, recordings: note.recordings.len(), skipped, dataset })?;
-        return Ok(Code::Ok);
-    }
-    let mut said = format!(
-        "{}, {} at {} fps, {}: {}\n",
-        count(dataset.episodes, "episode"),
-        count(dataset.frames, "frame"),
-        dataset.fps,
-        bytes(dataset.bytes),
-        output.display()
-    );
-    for feature in &dataset.features {
-        writeln!(said, "  {} {} {:?}", feature.name, feature.dtype, feature.shape).ok();
-    }
-    if !skipped.is_empty() {
-        writeln!(said, "{} of {} recordings skipped:", skipped.len(), note.recordings.len()).ok();
-        said.push_str(&list(skipped));
-    }
-    let name =
-        output.file_name().map_or_else(|| "dataset".to_owned(), |name| name.to_string_lossy().into_owned());
-    writeln!(said, "\nLoad it with\n  from lerobot.datasets.lerobot_dataset import LeRobotDataset").ok();
-    writeln!(
-        said,
-        "  dataset = LeRobotDataset({:?}, root={:?})",
-        format!("local/{name}"),
-        output.display().to_string()
-    )
-    .ok();
-    text(&said)?;
-    Ok(Code::Ok)
-}
-
-/// What `meta/roboflow/skipped.json` lists.
-fn skipped(storage: &FsStorage) -> Outcome<BTreeMap<String, String>> {
-    let listed = match storage.read(SKIPPED_KEY, MAX_SKIPPED_BYTES) {
-        Ok(bytes) => serde_json::from_slice::<Vec<Skipped>>(&bytes).or_exit(Code::Data)?,
-        Err(StorageError::NotFound { .. }) => Vec::new(),
-        Err(error) => return Err(error).or_exit(Code::Io),
-    };
-    Ok(listed.into_iter().map(|one| (one.source, one.reason)).collect())
+    dataset::show(&storage, &output.display().to_string(), note.recordings.len() as u64, as_json)
 }
 
 /// Says that a run was stopped, how far it is, and how to go on.
@@ -110,7 +46,7 @@ pub(super) fn failed(state: &BatchState) -> Failure {
     let (failed, all) = (state.failed.len(), state.recordings());
     let said = format!(
         "{failed} of {all} recordings cannot be converted: {advice}\n{}",
-        list(&state.failed).trim_end()
+        dataset::list(&state.failed).trim_end()
     );
     Failure::new(Code::Data, said)
 }
@@ -120,18 +56,6 @@ pub(super) fn assembly_failed(state: &BatchState) -> Failure {
     let reason = state.assembly.as_ref().map_or("cancelled", |(_, reason)| reason);
     let said = format!("the dataset could not be assembled: {reason}\nthe same command tries it again");
     Failure::new(Code::CannotCreate, said)
-}
-
-fn list(skipped: &BTreeMap<String, String>) -> String {
-    let mut said = String::new();
-    for (source, reason) in skipped.iter().take(MAX_LISTED) {
-        writeln!(said, "  {source}: {reason}").ok();
-    }
-    if skipped.len() > MAX_LISTED {
-        writeln!(said, "  and {} more (see 'roboflow jobs list --status dead')", skipped.len() - MAX_LISTED)
-            .ok();
-    }
-    said
 }
 
 /// As a shell takes it for one word.

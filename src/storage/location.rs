@@ -38,6 +38,37 @@ pub fn local_path(location: &str) -> Result<PathBuf, StorageError> {
     }
 }
 
+/// A location as every process of this host, and with object storage every host, understands it: paths absolute, no `/` at
+/// the end, the scheme in lower case.
+///
+/// # Errors
+/// As [`local_path`], and [`StorageError::Refused`] for a bucket that is not named.
+pub fn absolute(location: &str) -> Result<String, StorageError> {
+    let refuse = |reason: String| StorageError::Refused {
+        location: location.into(),
+        action: "opening",
+        key: "it".into(),
+        reason,
+    };
+    if let Some((scheme, rest)) = location.split_once("://")
+        && scheme.eq_ignore_ascii_case("s3")
+    {
+        let rest = rest.trim_end_matches('/');
+        if rest.is_empty() || rest.starts_with('/') {
+            return Err(refuse("no bucket is named: write s3://BUCKET/PREFIX".into()));
+        }
+        return Ok(format!("s3://{rest}"));
+    }
+    let path = std::path::absolute(local_path(location)?).map_err(|error| refuse(error.to_string()))?;
+    let text = path.to_str().ok_or_else(|| refuse("its path is not valid UTF-8: rename it".into()))?;
+    Ok(if text.len() > 1 { text.trim_end_matches('/').to_owned() } else { text.to_owned() })
+}
+
+/// Whether a location is a path or `file://` URL: something that other hosts see only if they share the disk.
+pub fn is_local(location: &str) -> bool {
+    location.split_once("://").is_none_or(|(scheme, _)| scheme.eq_ignore_ascii_case("file"))
+}
+
 /// Replaces `%41` by `A`.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -70,6 +101,19 @@ mod tests {
         ] {
             assert_eq!(local_path(location).unwrap(), PathBuf::from(path), "{location}");
         }
+    }
+
+    #[test]
+    fn locations_are_made_absolute() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute("set/").unwrap(), here.join("set").to_str().unwrap());
+        assert_eq!(absolute("file:///data/a%20b/").unwrap(), "/data/a b");
+        assert_eq!(absolute("/").unwrap(), "/");
+        assert_eq!(absolute("S3://bucket/set/").unwrap(), "s3://bucket/set");
+        for wrong in ["s3://", "s3:///x", "gs://b/x", ""] {
+            assert!(absolute(wrong).is_err(), "{wrong}");
+        }
+        assert!(is_local("x") && is_local("FILE:///x") && !is_local("s3://b"));
     }
 
     #[test]

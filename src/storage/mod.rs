@@ -18,7 +18,7 @@ pub mod s3;
 
 pub use key::MAX_KEY_BYTES;
 pub(crate) use key::is_partial;
-pub use location::local_path;
+pub use location::{absolute, is_local, local_path};
 pub use places::Places;
 
 use crate::error::{Class, Classified};

@@ -1,0 +1,84 @@
+//! A published dataset in a few lines, and lists of recordings that are not in it.
+
+use super::exit::{Code, OrExit, Outcome};
+use super::output::{bytes, count, json, text};
+use crate::lerobot::assemble::Skipped;
+use crate::lerobot::summary::{DatasetSummary, summary};
+use crate::storage::{Storage, StorageError, is_local};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Where the assembly lists what it left out.
+const SKIPPED_KEY: &str = "meta/roboflow/skipped.json";
+/// That list is at most this long.
+const MAX_SKIPPED_BYTES: u64 = 256 * 1024 * 1024;
+/// Recordings that are listed at most; the rest is counted.
+const MAX_LISTED: usize = 20;
+
+/// The summary for scripts.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    output: &'a str,
+    recordings: u64,
+    skipped: &'a BTreeMap<String, String>,
+    #[serde(flatten)]
+    dataset: DatasetSummary,
+}
+
+/// Shows a dataset that is complete. What was skipped is read from it.
+///
+/// # Errors
+/// When it cannot be read, or stdout not be written.
+pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json: bool) -> Outcome {
+    let dataset = summary(storage).or_exit(Code::Data)?;
+    let skipped = &skipped(storage)?;
+    if as_json {
+        json(&Summary { output, recordings, skipped, dataset })?;
+        return Ok(Code::Ok);
+    }
+    let mut said = format!(
+        "{}, {} at {} fps, {}: {output}\n",
+        count(dataset.episodes, "episode"),
+        count(dataset.frames, "frame"),
+        dataset.fps,
+        bytes(dataset.bytes),
+    );
+    for feature in &dataset.features {
+        writeln!(said, "  {} {} {:?}", feature.name, feature.dtype, feature.shape).ok();
+    }
+    if !skipped.is_empty() {
+        writeln!(said, "{} of {recordings} recordings skipped:", skipped.len()).ok();
+        said.push_str(&list(skipped));
+    }
+    if is_local(output) {
+        let name = output.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("dataset");
+        writeln!(said, "\nLoad it with\n  from lerobot.datasets.lerobot_dataset import LeRobotDataset").ok();
+        writeln!(said, "  dataset = LeRobotDataset({:?}, root={output:?})", format!("local/{name}")).ok();
+    }
+    text(&said)?;
+    Ok(Code::Ok)
+}
+
+/// What `meta/roboflow/skipped.json` lists.
+fn skipped(storage: &dyn Storage) -> Outcome<BTreeMap<String, String>> {
+    let listed = match storage.read(SKIPPED_KEY, MAX_SKIPPED_BYTES) {
+        Ok(bytes) => serde_json::from_slice::<Vec<Skipped>>(&bytes).or_exit(Code::Data)?,
+        Err(StorageError::NotFound { .. }) => Vec::new(),
+        Err(error) => return Err(error).or_exit(Code::Io),
+    };
+    Ok(listed.into_iter().map(|one| (one.source, one.reason)).collect())
+}
+
+/// Names and reasons, one a line.
+pub(crate) fn list(skipped: &BTreeMap<String, String>) -> String {
+    let mut said = String::new();
+    for (source, reason) in skipped.iter().take(MAX_LISTED) {
+        writeln!(said, "  {source}: {reason}").ok();
+    }
+    if skipped.len() > MAX_LISTED {
+        writeln!(said, "  and {} more (see 'roboflow jobs list --status dead')", skipped.len() - MAX_LISTED)
+            .ok();
+    }
+    said
+}

@@ -1,0 +1,232 @@
+//! A batch that is submitted to a fleet: its output made its own, and its recordings as jobs.
+//!
+//! What makes an output a batch's own is the note `.roboflow/batch.json`, with the mapping beside it. It says what the
+//! batch was begun with, so that more recordings can be submitted to it under names and a mapping that fit, and another
+//! batch is refused with what differs. Object storage has no first-come: two that begin at one instant are told apart
+//! by the queue alone.
+
+use crate::queue::{BatchId, ConfigHash, NewBatch, NewJob, Source, config_hash};
+use crate::recipe;
+use crate::recordings::Found;
+use crate::storage::{ObjectInfo, Places, SharedStorage, StorageError, is_local, local_path};
+use crate::work::StopFlag;
+use serde::{Deserialize, Serialize};
+
+/// The note's name below the output.
+const NOTE_KEY: &str = ".roboflow/batch.json";
+/// The mapping's, which stands before the note does.
+const MAPPING_KEY: &str = ".roboflow/mapping.toml";
+/// What makes an output a run's.
+const RUN_NOTE_KEY: &str = ".roboflow/run.json";
+/// A note and a mapping are at most so long.
+const MAX_NOTE_BYTES: u64 = 1024 * 1024;
+/// The version of [`BatchNote`].
+const VERSION: u32 = 1;
+
+/// What a batch was begun with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchNote {
+    /// Version of this note.
+    version: u32,
+    /// The batch, for people.
+    batch: String,
+    /// The place below which recordings are named.
+    pub input: String,
+    /// Frames of a segment.
+    pub segment_frames: u32,
+    /// The mapping.
+    #[serde(skip)]
+    pub mapping: String,
+}
+
+/// Why an output is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// Something is there that is not ours.
+    #[error("{output}: {found}: nothing is written into it; choose another --out")]
+    Foreign {
+        /// Where.
+        output: String,
+        /// What was found.
+        found: String,
+    },
+    /// A batch's, but begun with other settings.
+    #[error(
+        "{output} was begun with other settings: {difference}; give the same to add to it, or choose another --out"
+    )]
+    Differs {
+        /// Where.
+        output: String,
+        /// Which setting, and how.
+        difference: String,
+    },
+    /// A batch's, but the note cannot be read.
+    #[error("{output}: the note {NOTE_KEY} is damaged: {reason}; choose another --out")]
+    Damaged {
+        /// Where.
+        output: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It cannot be written or read.
+    #[error("the output cannot be used")]
+    Storage(#[from] StorageError),
+}
+
+/// An output, looked at.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Where, absolute.
+    location: String,
+    /// What an earlier submission began it with.
+    before: Option<BatchNote>,
+}
+
+/// What is submitted besides the recordings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The mapping's text.
+    pub mapping: String,
+    /// Frames of a segment.
+    pub segment_frames: u32,
+    /// Publish without what cannot be converted.
+    pub skip_failed: bool,
+}
+
+impl Output {
+    /// Looks at the place and writes nothing. One that is not there yet is nobody's.
+    ///
+    /// # Errors
+    /// When it holds something that is not ours, or cannot be read.
+    pub fn look(location: String, places: &Places, stop: &StopFlag) -> Result<Self, OutputError> {
+        // Whether a folder can be made is tried when it is claimed.
+        if is_local(&location) && !local_path(&location)?.exists() {
+            return Ok(Self { location, before: None });
+        }
+        let storage = places.open(&location, stop)?;
+        let before = read_note(&storage, &location)?;
+        if before.is_none() {
+            let foreign = |found: String| OutputError::Foreign { output: location.clone(), found };
+            if storage.head(RUN_NOTE_KEY).is_ok() {
+                return Err(foreign("it is the output of 'roboflow run'".to_owned()));
+            }
+            for object in storage.list("")? {
+                match object?.key.as_str() {
+                    // A submission that was killed before its note stood.
+                    MAPPING_KEY => {}
+                    key => {
+                        return Err(foreign(format!(
+                            "it holds {key}, which is not of this program's making"
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(Self { location, before })
+    }
+
+    /// Where, absolute.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// What an earlier submission began it with.
+    pub fn before(&self) -> Option<&BatchNote> {
+        self.before.as_ref()
+    }
+
+    /// The batch that fills it on these terms.
+    pub fn batch(&self, terms: &Terms) -> NewBatch {
+        let config: ConfigHash = config_hash(&terms.mapping);
+        NewBatch {
+            id: BatchId::derive(&self.location, &config),
+            out: self.location.clone(),
+            staging: recipe::staging_location(&self.location),
+            config,
+            segment_frames: terms.segment_frames,
+            seen_under: self.location.clone(),
+            skip_failed: terms.skip_failed,
+        }
+    }
+
+    /// Makes the output this batch's: writes the note, or checks that it says the same. `input` is where its recordings
+    /// are named from.
+    ///
+    /// # Errors
+    /// When the terms differ from those before, or the output cannot be written.
+    pub fn claim(
+        &self,
+        terms: &Terms,
+        input: &str,
+        places: &Places,
+        stop: &StopFlag,
+    ) -> Result<(), OutputError> {
+        if let Some(before) = &self.before {
+            return self.check(before, terms);
+        }
+        let storage = places.create(&self.location, stop)?;
+        let note = BatchNote {
+            version: VERSION,
+            batch: self.batch(terms).id.to_string(),
+            input: input.to_owned(),
+            segment_frames: terms.segment_frames,
+            mapping: terms.mapping.clone(),
+        };
+        let text = serde_json::to_vec_pretty(&note).map_err(|error| OutputError::Damaged {
+            output: self.location.clone(),
+            reason: error.to_string(),
+        })?;
+        storage.put(MAPPING_KEY, note.mapping.as_bytes())?;
+        storage.put(NOTE_KEY, &text)?;
+        Ok(())
+    }
+
+    fn check(&self, before: &BatchNote, terms: &Terms) -> Result<(), OutputError> {
+        let difference = if before.mapping != terms.mapping {
+            format!("the mapping has changed (it was saved as {MAPPING_KEY})")
+        } else if before.segment_frames != terms.segment_frames {
+            format!("--segment-frames was {}, now {}", before.segment_frames, terms.segment_frames)
+        } else {
+            return Ok(());
+        };
+        Err(OutputError::Differs { output: self.location.clone(), difference })
+    }
+}
+
+fn read_note(storage: &SharedStorage, location: &str) -> Result<Option<BatchNote>, OutputError> {
+    let damaged = |reason: String| OutputError::Damaged { output: location.to_owned(), reason };
+    let text = match storage.read(NOTE_KEY, MAX_NOTE_BYTES) {
+        Ok(text) => text,
+        Err(StorageError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let note: BatchNote = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if note.version != VERSION {
+        return Err(damaged(format!("it is of version {}, this program reads {VERSION}", note.version)));
+    }
+    let mapping = storage.read(MAPPING_KEY, MAX_NOTE_BYTES)?;
+    let mapping = String::from_utf8(mapping.to_vec()).map_err(|error| damaged(error.to_string()))?;
+    Ok(Some(BatchNote { mapping, ..note }))
+}
+
+/// The recordings as jobs.
+pub fn jobs(found: &Found, priority: u8) -> Vec<NewJob> {
+    found.objects.iter().map(|object| job(&found.location, object, priority)).collect()
+}
+
+/// A recording at this place as a job. Its key is its name.
+pub fn job(location: &str, object: &ObjectInfo, priority: u8) -> NewJob {
+    NewJob {
+        source: Source {
+            name: object.key.clone(),
+            location: location.to_owned(),
+            key: object.key.clone(),
+            size: object.size,
+            version: object.version.clone(),
+        },
+        priority,
+    }
+}
+
+#[cfg(test)]
+mod tests;
