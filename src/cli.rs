@@ -11,6 +11,7 @@ pub mod storage;
 pub mod store;
 
 mod batch;
+mod bench;
 pub(crate) mod dataset;
 mod diagram;
 mod inspect;
@@ -81,6 +82,8 @@ enum Command {
     Validate(validate::ValidateArgs),
     /// Look at the jobs of a queue, retry or cancel them
     Jobs(jobs::JobsArgs),
+    /// Measure what this program does here
+    Bench(bench::BenchArgs),
     /// Draw the worker's state machine
     Diagram(diagram::DiagramArgs),
 }
@@ -117,6 +120,7 @@ fn dispatch(cli: Cli, signals: &Stream) -> Outcome {
         Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
         Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),
         Command::Jobs(args) => cli.log.start_plain().and_then(|()| jobs::run(&args)),
+        Command::Bench(args) => cli.log.start_plain().and_then(|()| bench::run(&args)),
         Command::Diagram(args) => diagram::run(&args),
     }
 }

@@ -44,11 +44,13 @@
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
 //! | [`run`] | the `run` command | nothing of its own: queue, worker and assembly as a fleet has them |
+//! | [`bench`](mod@bench) | measurements of the `bench` commands | prints nothing, leaves nothing behind |
 //! | [`cli`] | what was typed | the only texts for errors (anyhow), the only writer of stdout |
 //! | [`config`] | what was checked | opens nothing; refuses before anything is opened |
 //! | [`translog`] | every step as JSON | no state is ever restored from it |
 
 pub mod batch;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;

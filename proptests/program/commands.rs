@@ -176,3 +176,20 @@ fn diagrams_come_in_every_format() {
         assert!(drawn.expect_code(0).stdout.contains(says), "{format}: {}", drawn.stdout);
     }
 }
+
+#[test]
+fn bench_queue_measures_in_a_file_that_is_gone_afterwards() {
+    let lab = Lab::new();
+    let ran = lab.run("bench queue --jobs 20 --claimers 1,2 --json");
+    ran.expect_code(0);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["levels"][1]["claimers"], 2);
+    assert_eq!(report["levels"][1]["pairs"]["count"], 20);
+    let file = report["store"].as_str().unwrap().strip_prefix("sqlite:").unwrap();
+    assert!(!std::path::Path::new(file).parent().unwrap().exists(), "{file} is left behind");
+    let shown = lab.run("bench queue --jobs 20 --claimers 1 --store sqlite:kept.db");
+    shown.expect_code(0);
+    assert!(shown.stdout.contains("claims/s") && shown.stdout.contains("2.00 gets"), "{}", shown.stdout);
+    assert!(lab.path("kept.db").exists(), "a store that was named is kept");
+    lab.run("bench queue --claimers 0").expect_code(2);
+}

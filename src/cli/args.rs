@@ -94,7 +94,7 @@ pub struct TuneArgs {
     pub name: Option<String>,
 }
 
-fn parse_sync(text: &str) -> Result<Durability, String> {
+pub(super) fn parse_sync(text: &str) -> Result<Durability, String> {
     match text {
         "normal" => Ok(Durability::Normal),
         "full" => Ok(Durability::Full),
