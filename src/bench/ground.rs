@@ -3,18 +3,11 @@
 //! A mark says whose it is, from before the first other key until after the last: what is there without it is a queue,
 //! and is never touched.
 
-use super::BenchError;
-use crate::error::Class;
-use crate::error::Classified;
+use super::{BenchError, patiently};
 use crate::store::{Pair, SharedStore, StoreError};
-use std::time::Duration;
 
-/// Keys removed in one transaction.
-const PAGE: usize = 512;
-/// How often a transaction is tried.
-const TRIES_MAX: u32 = 10;
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Keys removed in one transaction. Few: a store of the dev cluster writes, with each key, the names of all others.
+const PAGE: usize = 64;
 
 /// All keys that begin with a prefix and a slash.
 #[derive(Debug)]
@@ -98,16 +91,8 @@ impl Ground {
         self.mark(false).await
     }
 
-    /// Writes, again where that may help: doing it twice does no harm.
     async fn commit(&self, writes: impl Fn() -> Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), BenchError> {
-        let mut tries = 1;
-        loop {
-            match self.commit_once(writes()).await {
-                Err(error) if error.class() == Class::Transient && tries < TRIES_MAX => tries += 1,
-                done => return Ok(done?),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        Ok(patiently(|| self.commit_once(writes())).await?)
     }
 
     async fn commit_once(&self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), StoreError> {

@@ -14,6 +14,11 @@ use crate::store::StoreError;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
+/// How often an operation that may be done twice is tried.
+const TRIES_MAX: u32 = 10;
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
@@ -54,6 +59,22 @@ impl Classified for BenchError {
             Self::Store(error) => error.class(),
             Self::Queue(error) => error.class(),
         }
+    }
+}
+
+/// Does what may be done twice, again while that may help.
+async fn patiently<T, E, Fut>(operation: impl Fn() -> Fut) -> Result<T, E>
+where
+    E: Classified,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let mut tries = 1;
+    loop {
+        match operation().await {
+            Err(error) if error.class() == Class::Transient && tries < TRIES_MAX => tries += 1,
+            done => return done,
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

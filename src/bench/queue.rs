@@ -7,7 +7,7 @@
 use super::counting::{Calls, CountingStore};
 use super::ground::Ground;
 use super::plain::{Plain, Shape};
-use super::{BenchError, Laps, Rate};
+use super::{BenchError, Laps, Rate, patiently};
 use crate::fsm::id::Nonce;
 use crate::queue::{
     BatchId, Claim, JobResult, NewBatch, NewJob, Queue, QueueError, QueueSettings, Source, WorkerInfo,
@@ -211,7 +211,9 @@ impl Bench {
         let config = queue.put_config(MAPPING).await?;
         let out = format!("file:///bench/{name}");
         let id = BatchId::derive(&out, &config);
-        let batch = NewBatch { id, staging: format!("{out}/staging"), out, config, segment_frames: 100 };
+        let (staging, seen_under) = (format!("{out}/staging"), out.clone());
+        let batch =
+            NewBatch { id, out, staging, config, segment_frames: 100, seen_under, skip_failed: false };
         for first in (0..jobs).step_by(SUBMIT_JOBS as usize) {
             let page: Vec<NewJob> = (first..jobs.min(first + SUBMIT_JOBS)).map(recording).collect();
             queue.submit(&batch, &page).await?;
@@ -244,7 +246,7 @@ impl Claimer {
         let (calls, conflicts) = (self.store.calls(), self.queue.counters().counts().conflicts);
         let began = Instant::now();
         let claim = match self.queue.claim(&by).await {
-            Err(QueueError::Unknown { .. }) => self.queue.resolve_claim(&by).await?,
+            Err(QueueError::Unknown { .. }) => patiently(|| self.queue.resolve_claim(&by)).await?,
             known => known?,
         };
         if claim.is_some() {
@@ -261,7 +263,8 @@ impl Claimer {
         while let Some(claim) = self.claim(&mut done).await? {
             if complete {
                 let by = self.intent();
-                self.queue.complete(&claim.ownership(&by), &by, 1, &JobResult::default()).await?;
+                let (own, result) = (claim.ownership(&by), JobResult::default());
+                patiently(|| self.queue.complete(&own, &by, 1, &result)).await?;
                 done.laps.ends_now();
             }
         }
