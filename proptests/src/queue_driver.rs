@@ -1,11 +1,13 @@
 //! Several workers on one queue, driven step by step, with the model beside it and the invariants after each step.
 //!
-//! The steps themselves are in [`crate::queue_step`].
+//! The steps themselves are in [`crate::queue_step`]; those of batches and scanners are taken in the submodule.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a step that goes wrong fails the test at once")]
 
+mod leading;
+
 use crate::manual_clock::HandClock;
-use crate::queue_bench::{MAPPING, Worker, batch, check, farewell, is_unknown, recording};
+use crate::queue_bench::{Worker, check, farewell, is_unknown};
 use crate::queue_model::Model;
 use crate::queue_step::{
     Chance, Deed, Fate, MACHINES, SLOTS, Step, arrivals_matter, claim_for_sure, dump, faults, perform,
@@ -15,11 +17,12 @@ use roboflow::fsm::effect::HandBackReason;
 use roboflow::fsm::id::JobId;
 use roboflow::queue::invariant::History;
 use roboflow::queue::{
-    Claim, HandBack, HeartbeatNote, JobFilter, Ownership, Queue, QueueError, QueueSettings, ReleaseRequest,
-    WriteId,
+    Claim, HandBack, HeartbeatNote, JobFilter, Leadership, Ownership, Queue, QueueError, QueueSettings,
+    ReleaseRequest, WriteId,
 };
 use roboflow::store::memory::{Call, Fault};
 use roboflow::store::{Durability, MemoryStore, SharedStore, SqliteStore, StoreTime};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,8 +58,11 @@ struct State {
     history: History,
     slots: [Option<Process>; SLOTS],
     ghosts: Vec<(Arc<Worker>, Ownership)>,
+    /// What each scanner believes to lead by. Never forgotten: who leads no more goes on as if it did.
+    leads: BTreeMap<usize, Leadership>,
     started: u32,
     submitted: u32,
+    scanned: u32,
 }
 
 impl Driver {
@@ -84,8 +90,10 @@ impl Driver {
     fn over(stores: Vec<SharedStore>, time: Time) -> Self {
         // Paused: the pauses between tries take no time.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let queue = |store: &SharedStore| Queue::seeded(Arc::clone(store), QueueSettings::default(), 11);
-        let queues = stores.iter().map(queue).collect();
+        let queue = |(store, seed): (&SharedStore, u64)| {
+            Queue::seeded(Arc::clone(store), QueueSettings::default(), seed)
+        };
+        let queues = stores.iter().zip(11..).map(queue).collect();
         let state = State {
             stores,
             queues,
@@ -94,8 +102,10 @@ impl Driver {
             history: History::new(),
             slots: [None, None, None],
             ghosts: Vec::new(),
+            leads: BTreeMap::new(),
             started: 0,
             submitted: 0,
+            scanned: 0,
         };
         Self { runtime: runtime.expect("a runtime"), state }
     }
@@ -154,7 +164,7 @@ impl State {
 
     async fn step(&mut self, step: Step, chance: Chance) {
         match step {
-            Step::Submit { count } => self.submit(count, chance).await,
+            Step::Submit { count, last } => self.submit(count, last, chance).await,
             Step::Register { slot } => self.register(slot, chance).await,
             Step::Renew { slot } => self.renew(slot, chance).await,
             Step::Claim { slot, machine } => self.claim(slot, machine, chance).await,
@@ -169,26 +179,12 @@ impl State {
             Step::Reclaim => self.reclaim(chance).await,
             Step::Cancel { job } => self.cancel(job, chance).await,
             Step::Retry { job } => self.retry(job, chance).await,
-            Step::Assemble => self.assemble(chance).await,
-        }
-    }
-
-    async fn submit(&mut self, count: u8, chance: Chance) {
-        let first = self.submitted.saturating_sub(1);
-        let jobs: Vec<_> = (first..self.submitted + u32::from(count)).map(recording).collect();
-        let into = batch(0);
-        let ids = jobs.iter().map(|job| job.source.seen_hash(&into.out, &into.config));
-        let ids: Vec<_> = ids.map(|hash| JobId(hash.first_chunk().copied().expect("16 bytes"))).collect();
-        let new: Vec<_> = ids.into_iter().filter(|id| !self.model.jobs.contains_key(id)).collect();
-        let queue = self.queue(chance);
-        persist(async || queue.put_config(MAPPING).await).await.expect("config");
-        let result = persist(async || queue.submit(&into, &jobs).await).await;
-        if self.model.submit(into.id, &new, self.now()) {
-            let submitted = result.expect("submitted");
-            assert_eq!(submitted.new + submitted.already, jobs.len() as u64);
-            self.submitted += u32::from(count);
-        } else {
-            assert!(matches!(result, Err(QueueError::Refused { .. })), "{result:?}");
+            Step::Assemble { batch } => self.assemble(batch, chance).await,
+            Step::Seal { batch } => self.seal(batch, chance).await,
+            Step::CancelBatch { batch } => self.cancel_batch(batch, chance).await,
+            Step::Campaign { who } => self.campaign(who, chance).await,
+            Step::Resign { who } => self.resign(who, chance).await,
+            Step::Lead { who, deed } => self.lead(who, deed, chance).await,
         }
     }
 
@@ -338,7 +334,7 @@ impl State {
                 *left = true;
             }
             if process.left.iter().all(|left| *left) {
-                self.model.left(by.incarnation);
+                self.model.left(by.incarnation, self.now());
                 self.bury(slot);
             }
         }
@@ -462,16 +458,8 @@ impl State {
         self.no_faults();
         if let Some(id) = self.nth_job(job) {
             let result = self.queue(chance).retry(id, "asked").await;
-            let allowed = self.model.retry(batch(0).id, id, self.now());
+            let allowed = self.model.retry(id, self.now());
             assert_eq!(result.is_ok(), allowed, "{result:?}");
-        }
-    }
-
-    async fn assemble(&mut self, chance: Chance) {
-        if self.submitted > 0 {
-            let queue = self.queue(chance);
-            persist(async || queue.submit_assembly(batch(0).id).await).await.expect("asked for the assembly");
-            self.model.assemble(batch(0).id, self.now());
         }
     }
 
@@ -484,6 +472,7 @@ impl State {
             let workers = queue.workers(None, 1_000).await.expect("workers");
             let receipts = queue.receipts(None, 1_000).await.expect("receipts");
             self.model.compare(&page.jobs, &workers, &receipts, now);
+            self.check_batches(queue).await;
             check(queue, &dump(store).await, &mut self.history);
         }
     }

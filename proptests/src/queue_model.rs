@@ -1,6 +1,10 @@
 //! The queue as a plain table: what each operation must have made of it, and whether it has.
 //!
-//! It knows nothing of keys, transactions or indexes.
+//! It knows nothing of keys, transactions or indexes. Batches, leaders and series are in its submodule.
+
+mod batches;
+
+pub use batches::{ModelBatch, ModelLeader, ModelSeries};
 
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::fsm::id::{Epoch, JobId};
@@ -14,6 +18,8 @@ use std::collections::BTreeMap;
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelJob {
+    /// Its batch.
+    pub batch: BatchId,
     /// Whether it is the batch's Assemble job.
     pub assembly: bool,
     /// Where it is.
@@ -39,8 +45,9 @@ const RESETS: usize = 3;
 const CRASHES_IN_PLACE: usize = 4;
 
 impl ModelJob {
-    fn ready(assembly: bool, now: StoreTime) -> Self {
+    fn ready(batch: BatchId, assembly: bool, now: StoreTime) -> Self {
         Self {
+            batch,
             assembly,
             status: JobStatus::Ready,
             epoch: Epoch(0),
@@ -54,6 +61,7 @@ impl ModelJob {
 
     fn of(job: &JobRecord) -> Self {
         Self {
+            batch: job.batch,
             assembly: job.kind == JobKind::Assemble,
             status: job.status,
             epoch: job.epoch,
@@ -80,47 +88,25 @@ impl ModelJob {
     }
 }
 
-/// The whole queue, with one batch.
+/// The whole queue.
 #[derive(Debug, Default)]
 pub struct Model {
     /// Jobs.
     pub jobs: BTreeMap<JobId, ModelJob>,
     /// Living workers: the end of the lease, and what they claimed.
     pub workers: BTreeMap<Incarnation, (StoreTime, Tally)>,
-    /// Workers that ended.
-    pub receipts: BTreeMap<Incarnation, Tally>,
+    /// Workers that ended, and when.
+    pub receipts: BTreeMap<Incarnation, (StoreTime, Tally)>,
+    /// Batches.
+    pub batches: BTreeMap<BatchId, ModelBatch>,
+    /// Who leads.
+    pub leader: Option<ModelLeader>,
+    /// What the scanner fills.
+    pub series: Option<ModelSeries>,
     settings: QueueSettings,
 }
 
 impl Model {
-    /// Recordings that are new. False: they are refused.
-    pub fn submit(&mut self, batch: BatchId, new: &[JobId], now: StoreTime) -> bool {
-        if self.assembly_stands(batch) && !new.is_empty() {
-            return false;
-        }
-        self.jobs.extend(new.iter().map(|id| (*id, ModelJob::ready(false, now))));
-        true
-    }
-
-    fn assembly_stands(&self, batch: BatchId) -> bool {
-        let stands = [JobStatus::Ready, JobStatus::Leased, JobStatus::Completed];
-        self.jobs.get(&batch.assemble_job()).is_some_and(|job| stands.contains(&job.status))
-    }
-
-    fn recordings_open(&self) -> bool {
-        self.jobs.values().any(|job| !job.assembly && !job.status.is_final())
-    }
-
-    /// The Assemble job comes to be, if its time has come.
-    pub fn assemble(&mut self, batch: BatchId, now: StoreTime) {
-        let id = batch.assemble_job();
-        let mut recordings = self.jobs.values().filter(|job| !job.assembly);
-        let is_due = !self.jobs.is_empty() && recordings.all(|job| job.status == JobStatus::Completed);
-        if is_due && !self.jobs.contains_key(&id) {
-            self.jobs.insert(id, ModelJob::ready(true, now));
-        }
-    }
-
     /// A lease that is renewed or begun. False: it is gone.
     pub fn renew(&mut self, worker: Incarnation, now: StoreTime) -> bool {
         let until = StoreTime(now.0 + self.settings.lease_ms);
@@ -223,9 +209,9 @@ impl Model {
     }
 
     /// The last machine of a worker left.
-    pub fn left(&mut self, worker: Incarnation) {
+    pub fn left(&mut self, worker: Incarnation, now: StoreTime) {
         if let Some((_, tally)) = self.workers.remove(&worker) {
-            self.receipts.insert(worker, tally);
+            self.receipts.insert(worker, (now, tally));
         }
     }
 
@@ -243,7 +229,7 @@ impl Model {
                 expiries += 1;
             }
             self.tally(worker).expiries += expiries;
-            self.left(worker);
+            self.left(worker, now);
         }
     }
 
@@ -259,14 +245,12 @@ impl Model {
     }
 
     /// A new attempt. False: it is refused.
-    pub fn retry(&mut self, batch: BatchId, id: JobId, now: StoreTime) -> bool {
-        let blocked = |model: &Self, job: &ModelJob| {
-            if job.assembly { model.recordings_open() } else { model.assembly_stands(batch) }
-        };
+    pub fn retry(&mut self, id: JobId, now: StoreTime) -> bool {
         let Some(mut job) = self.jobs.get(&id).cloned() else {
             return false;
         };
-        if !matches!(job.status, JobStatus::Dead | JobStatus::Cancelled) || blocked(self, &job) {
+        let is_given_up = matches!(job.status, JobStatus::Dead | JobStatus::Cancelled);
+        if !is_given_up || !self.may_reopen(&job) {
             return false;
         }
         let [_, interruptions, _, resets, _] = job.counts;
@@ -306,8 +290,10 @@ impl Model {
             .map(|worker| (worker.info.incarnation, (worker.lease_until, worker.tally)))
             .collect();
         assert_eq!(shown, self.workers, "the workers");
-        let shown: BTreeMap<_, _> =
-            receipts.iter().map(|receipt| (receipt.info.incarnation, receipt.tally)).collect();
+        let shown: BTreeMap<_, _> = receipts
+            .iter()
+            .map(|receipt| (receipt.info.incarnation, (receipt.ended, receipt.tally)))
+            .collect();
         assert_eq!(shown, self.receipts, "the receipts");
     }
 }

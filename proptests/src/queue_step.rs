@@ -16,6 +16,8 @@ use roboflow::store::{MAX_SCAN_PAIRS, MemoryStore, Pair, SharedStore};
 pub const SLOTS: usize = 3;
 /// Machines in each.
 pub const MACHINES: usize = 2;
+/// Scanners, of which one leads.
+pub const SCANNERS: usize = 2;
 /// Faults that one step meets at most, so that it ends.
 const FAULTS_MAX: u32 = 10;
 
@@ -43,12 +45,30 @@ pub enum Deed {
     HandBack(HandBackReason),
 }
 
+/// What a scanner writes as a leader.
+#[expect(missing_docs, reason = "each variant says what its fields mean")]
+#[derive(Debug, Clone, Copy)]
+pub enum LeaderDeed {
+    /// Begins a round, or goes on with it.
+    Begin,
+    /// A page with so many new recordings behind one that is known.
+    Page { count: u8 },
+    /// Ends the round; so many recordings wait.
+    Done { waiting: u8 },
+    /// Closes a batch, if it is over.
+    Close { batch: usize },
+    /// Notes that a batch's staging is gone.
+    Swept { batch: usize },
+    /// Removes old receipts.
+    Expire,
+}
+
 /// One step. `slot` and `machine` say who.
 #[expect(missing_docs, reason = "each variant says what its fields mean")]
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    /// So many recordings are submitted, the first of them for the second time.
-    Submit { count: u8 },
+    /// So many recordings are submitted, the first of them for the second time; more come, or not.
+    Submit { count: u8, last: bool },
     /// A new process starts, if the slot is free.
     Register { slot: usize },
     /// It renews its lease.
@@ -73,8 +93,18 @@ pub enum Step {
     Cancel { job: usize },
     /// Somebody asks for a new attempt.
     Retry { job: usize },
-    /// Somebody asks for the assembly.
-    Assemble,
+    /// Somebody asks for the assembly of a batch.
+    Assemble { batch: usize },
+    /// Somebody seals a batch.
+    Seal { batch: usize },
+    /// Somebody cancels a batch.
+    CancelBatch { batch: usize },
+    /// A scanner asks to lead, or to lead on.
+    Campaign { who: usize },
+    /// A scanner steps down.
+    Resign { who: usize },
+    /// A scanner writes as a leader, whether it is one or not.
+    Lead { who: usize, deed: LeaderDeed },
 }
 
 /// A step with its chance: which handle it uses, and which faults it meets.

@@ -39,6 +39,7 @@ promises![
     a_scan_is_no_part_of_the_conflict_check,
     what_was_scanned_and_then_read_is,
     a_scan_is_one_consistent_view,
+    many_keys_are_looked_at_at_once_and_bind_nothing,
     increments_are_not_lost,
     oversized_writes_are_refused_whole,
     the_largest_write_fits,
@@ -310,6 +311,29 @@ pub async fn increment(store: &SharedStore, name: &str, times: u32) {
 /// When the store cannot be read.
 pub async fn count(store: &SharedStore, name: &str) -> u32 {
     get(store, name).await.map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().expect("four bytes")))
+}
+
+async fn many_keys_are_looked_at_at_once_and_bind_nothing(store: SharedStore) {
+    for number in 0..200 {
+        put(&store, format!("{number:04}"), &vec![7; number * 50]).await;
+    }
+    let mut txn = begin(&store).await;
+    assert!(txn.get(&key("0003")).await.expect("get").is_some());
+    txn.put(key("0500"), b"own".to_vec());
+    txn.put(key("0001"), b"own".to_vec());
+    txn.delete(key("0002"));
+    let keys: Vec<_> = (0..600).step_by(2).chain([1, 3]).map(|number| key(format!("{number:04}"))).collect();
+    let mut pairs = txn.peek_all(&keys).await.expect("peek");
+    pairs.sort_unstable();
+    let own = [(key("0001"), b"own".to_vec()), (key("0500"), b"own".to_vec())];
+    let stored = (0..200).step_by(2).chain([3]).filter(|number| *number != 2);
+    let mut expected: Vec<Pair> =
+        stored.map(|number| (key(format!("{number:04}")), vec![7; number * 50])).chain(own).collect();
+    expected.sort_unstable();
+    assert!(pairs == expected, "{:?}", names(&pairs));
+    put(&store, "0004", b"changed meanwhile").await;
+    txn.commit().await.expect("what was only looked at is no part of the conflict check");
+    assert!(begin(&store).await.peek_all(&[]).await.expect("peek").is_empty());
 }
 
 async fn increments_are_not_lost(store: SharedStore) {

@@ -1,5 +1,5 @@
-//! Random sequences of steps of several workers, with crashes, expiries, unknown commits, cancels and retries: the queue
-//! against a plain model, and Q1–Q4 over the whole keyspace after every step.
+//! Random sequences of steps of several workers and two scanners, with crashes, expiries, pauses, unknown commits, cancels
+//! and retries: the queue against a plain model, and Q1–Q4 over the whole keyspace after every step.
 //!
 //! `SEED=` replays a run, `CASES=` sets how many sequences are tried.
 
@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, RngSeed};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use roboflow::fsm::effect::HandBackReason;
 use roboflow_proptests::queue_driver::Driver;
-use roboflow_proptests::queue_step::{Chance, Deed, Fate, MACHINES, SLOTS, Step};
+use roboflow_proptests::queue_step::{Chance, Deed, Fate, LeaderDeed, MACHINES, SCANNERS, SLOTS, Step};
 use std::sync::OnceLock;
 
 /// What the generator must know so that most steps mean something: which slots have a process.
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     let fate =
         prop_oneof![Just(Fate::Applied), Just(Fate::Lost), Just(Fate::Later), Just(Fate::AfterReclaim)];
     prop_oneof![
-        3 => (0..4_u8).prop_map(|count| Step::Submit { count }),
+        3 => (0..4_u8, any::<bool>()).prop_map(|(count, last)| Step::Submit { count, last }),
         6 => (0..SLOTS).prop_map(|slot| Step::Register { slot }),
         4 => (0..SLOTS).prop_map(|slot| Step::Renew { slot }),
         16 => who().prop_map(|(slot, machine)| Step::Claim { slot, machine }),
@@ -60,7 +60,27 @@ fn step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Reclaim),
         2 => (0..50_usize).prop_map(|job| Step::Cancel { job }),
         2 => (0..50_usize).prop_map(|job| Step::Retry { job }),
-        2 => Just(Step::Assemble),
+        5 => batch().prop_map(|batch| Step::Assemble { batch }),
+        2 => batch().prop_map(|batch| Step::Seal { batch }),
+        1 => batch().prop_map(|batch| Step::CancelBatch { batch }),
+        7 => (0..SCANNERS).prop_map(|who| Step::Campaign { who }),
+        1 => (0..SCANNERS).prop_map(|who| Step::Resign { who }),
+        14 => ((0..SCANNERS), leader_deed()).prop_map(|(who, deed)| Step::Lead { who, deed }),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = usize> {
+    0..8_usize
+}
+
+fn leader_deed() -> impl Strategy<Value = LeaderDeed> {
+    prop_oneof![
+        4 => Just(LeaderDeed::Begin),
+        4 => (0..4_u8).prop_map(|count| LeaderDeed::Page { count }),
+        3 => (0..2_u8).prop_map(|waiting| LeaderDeed::Done { waiting }),
+        2 => batch().prop_map(|batch| LeaderDeed::Close { batch }),
+        2 => batch().prop_map(|batch| LeaderDeed::Swept { batch }),
+        1 => Just(LeaderDeed::Expire),
     ]
 }
 

@@ -11,7 +11,7 @@ pub use history::History;
 use super::key::{Key, Keys, printable};
 use super::leader::LeaderRecord;
 use super::record::{BatchId, BatchRecord, Incarnation, JobRecord, JobStatus, SeriesId, Unreadable, decode};
-use super::scan::ScanRecord;
+use super::series::ScanRecord;
 use super::worker::{Receipt, WorkerRecord};
 use crate::fsm::id::{Epoch, JobId};
 use crate::store::Pair;

@@ -22,6 +22,7 @@ mod record;
 mod repair;
 mod scan;
 mod search;
+mod series;
 mod settings;
 mod settle;
 mod tx;
@@ -43,7 +44,8 @@ pub use record::{
     TEXT_MAX_BYTES, WriteId, config_hash,
 };
 pub use repair::QuarantineRecord;
-pub use scan::{NewSeries, Round, RoundEnd, SCAN_PAGE_MAX, ScanPage, ScanRecord};
+pub use scan::SCAN_PAGE_MAX;
+pub use series::{NewSeries, Round, RoundEnd, ScanPage, ScanRecord};
 pub use settings::{LEASE_MIN_MS, PREFIX_MAX_BYTES, QueueCounters, QueueCounts, QueueSettings};
 pub use settle::{FarewellNote, HandBack, ReleaseRequest};
 pub use worker::{

@@ -198,7 +198,8 @@ impl Queue {
         }
     }
 
-    /// As [`Queue::transact`], for what may be done twice: an unknown outcome is tried again too.
+    /// As [`Queue::transact`], for what may be done twice: an unknown outcome is tried again too. Where that does not come
+    /// through, the outcome stays unknown.
     pub(super) async fn transact_idempotent<T, F, Fut>(
         &self,
         what: &'static str,
@@ -212,6 +213,9 @@ impl Queue {
         loop {
             match self.transact(what, &attempt).await {
                 Err(QueueError::Unknown { .. }) if tries < TRIES_MAX => tries += 1,
+                Err(QueueError::Unavailable { reason }) if tries > 0 => {
+                    return Err(QueueError::Unknown { reason });
+                }
                 done => return done,
             }
             self.pause(tries).await;

@@ -5,7 +5,7 @@ use crate::fsm::id::JobId;
 use crate::queue::key::{Key, Keys};
 use crate::queue::leader::LeaderRecord;
 use crate::queue::record::{BatchId, BatchRecord, Incarnation, JobRecord, JobStatus, SeriesId, decode};
-use crate::queue::scan::ScanRecord;
+use crate::queue::series::ScanRecord;
 use crate::store::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
-//! Scans in pages whose answers fit, whatever the values' sizes are.
+//! Many pairs in pages whose answers fit, whatever the values' sizes are.
 //!
 //! An answer beyond what the client takes is an error, so a page is only as long as is sure to fit, or as what was seen so
-//! far in this scan makes likely; when that fails, the sure length is tried.
+//! far in this call makes likely; when that fails, the sure length is tried.
 
 use super::connection::Connection;
 use super::value::from_stored;
@@ -50,6 +50,38 @@ pub(super) async fn scan(
         if !more {
             break;
         }
+    }
+    Ok(all)
+}
+
+/// Those of these keys that are there, as they were at this time.
+pub(super) async fn get_all(
+    connection: &Connection,
+    at: &Timestamp,
+    keys: &[Vec<u8>],
+) -> Result<Vec<Pair>, StoreError> {
+    let mut all: Vec<Pair> = Vec::new();
+    let mut left = keys;
+    let mut page = SURE_PAGE;
+    let mut largest = 0;
+    while !left.is_empty() {
+        let (asked, later) = left.split_at(page.min(left.len()));
+        let read = connection.read("get all", at, |mut snapshot| {
+            let keys = asked.to_vec();
+            async move { Ok(snapshot.batch_get(keys).await?.collect::<Vec<_>>()) }
+        });
+        let got: Vec<KvPair> = match read.await {
+            Err(_) if asked.len() > SURE_PAGE => {
+                page = SURE_PAGE;
+                largest = PAGE_BYTES;
+                continue;
+            }
+            got => got?,
+        };
+        largest = got.iter().map(|pair| pair.key().len() + pair.value().len()).fold(largest, usize::max);
+        page = next_page(largest);
+        all.extend(pairs(connection, got)?);
+        left = later;
     }
     Ok(all)
 }

@@ -7,7 +7,7 @@ use super::value::from_stored;
 use crate::store::optimistic::Buffer;
 use crate::store::{Pair, StoreError, StoreTime, Txn};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tikv_client::{Timestamp, Transaction};
 
@@ -70,6 +70,20 @@ impl Txn for TikvTxn {
         let asked = self.buffer.scan_limit(start, end, limit);
         let stored = pages::scan(&self.connection, &self.start, start, end, asked).await?;
         Ok(self.buffer.overlay(start, end, limit, stored))
+    }
+
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        let mut known: Vec<Pair> = Vec::new();
+        let mut unknown: BTreeSet<&Vec<u8>> = BTreeSet::new();
+        for key in keys {
+            match self.buffer.seen(key) {
+                Some(slot) => known.extend(slot.map(|value| (key.clone(), value))),
+                None => drop(unknown.insert(key)),
+            }
+        }
+        let unknown: Vec<Vec<u8>> = unknown.into_iter().cloned().collect();
+        known.extend(pages::get_all(&self.connection, &self.start, &unknown).await?);
+        Ok(known)
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
