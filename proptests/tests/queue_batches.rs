@@ -190,6 +190,24 @@ async fn a_cancelled_batch_takes_its_queued_assembly_with_it_and_an_assembled_on
 }
 
 #[tokio::test]
+async fn an_assembly_that_failed_is_not_tried_again_while_more_comes() {
+    let (bench, worker) = bench().await;
+    let id = batch(0).id;
+    bench.submit(1).await;
+    complete_all(&bench, &worker).await;
+    assemble_due(&bench.queue).await.unwrap();
+    let claim = bench.claim(&worker).await;
+    bench.hand_back(&worker, &claim, HandBackReason::FailedPermanent).await.unwrap();
+    bench.queue.submit_part(&batch(0), &recordings(1..2)).await.unwrap();
+    assert!(is_refused(&bench.queue.retry(claim.job.id, "no").await), "a recording is open");
+    complete_all(&bench, &worker).await;
+    assert!(is_refused(&bench.queue.retry(claim.job.id, "no").await), "more may come");
+    bench.queue.seal_batch(id).await.unwrap();
+    bench.queue.retry(claim.job.id, "the disk has room again").await.unwrap();
+    bench.check();
+}
+
+#[tokio::test]
 async fn a_late_assembly_never_comes_to_a_batch_that_was_cancelled() {
     let (bench, worker) = bench().await;
     bench.submit(1).await;

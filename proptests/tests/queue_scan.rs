@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test at once")]
 
 use roboflow::queue::{
-    Leadership, NewJob, NewSeries, QueueError, RoundEnd, SCAN_PAGE_MAX, ScanPage, config_hash,
+    BatchId, Leadership, NewBatch, NewJob, NewSeries, QueueError, RoundEnd, SCAN_PAGE_MAX, ScanPage,
+    config_hash,
 };
-use roboflow_proptests::queue_bench::{Bench, MAPPING, UNKNOWN, is_lost, recording, series};
+use roboflow::store::memory::{Call, Fault};
+use roboflow_proptests::queue_bench::{Bench, MAPPING, UNKNOWN, is_lost, is_unknown, recording, series};
 use std::time::Duration;
 
 fn is_refused<T>(result: &Result<T, QueueError>) -> bool {
@@ -199,5 +201,44 @@ async fn the_same_recording_twice_in_a_page_and_the_same_series_with_a_slash_are
     let twice = [recording(1), recording(1)];
     let done = bench.queue.scan_page(&lead, &slashed, &twice, "b").await.unwrap();
     assert_eq!(done, ScanPage { new: 1, already: 1 });
+    bench.check();
+}
+
+#[tokio::test]
+async fn a_page_on_its_way_never_enqueues_what_somebody_else_submitted_meanwhile() {
+    let (bench, lead) = bench().await;
+    bench.queue.scan_begin(&lead, &series()).await.unwrap();
+    late_once(&bench);
+    bench.queue.scan_page(&lead, &series(), &recordings(0..2), "k").await.unwrap_err();
+    bench.store.inject(None);
+    let by_hand = NewBatch { out: "s3://bucket/mine".to_owned(), ..series().batch(1) };
+    let by_hand = NewBatch { id: BatchId::derive(&by_hand.out, &by_hand.config), ..by_hand };
+    bench.queue.submit(&by_hand, &recordings(1..2)).await.unwrap();
+    assert_eq!((bench.store.late(), bench.store.settle()), (1, 0));
+    bench.check();
+    assert_eq!(page(&bench, &lead, &recordings(0..2)).await.unwrap(), ScanPage { new: 1, already: 1 });
+}
+
+/// The next commit is late, and the store is away for everything after it.
+fn late_once(bench: &Bench) {
+    let mut commits = 0;
+    bench.store.inject(Some(Box::new(move |call| match call {
+        Call::Commit { .. } => {
+            commits += 1;
+            if commits == 1 { Fault::UnknownLater { calls: 1_000 } } else { Fault::Unavailable }
+        }
+        _ => Fault::None,
+    })));
+}
+
+#[tokio::test]
+async fn what_may_have_happened_is_not_said_to_have_not() {
+    let (bench, lead) = bench().await;
+    late_once(&bench);
+    let result = bench.queue.scan_begin(&lead, &series()).await;
+    assert!(is_unknown(&result), "{result:?}");
+    bench.store.inject(None);
+    assert_eq!(bench.store.settle(), 1);
+    assert!(bench.queue.series(series().id()).await.unwrap().is_some());
     bench.check();
 }
