@@ -66,6 +66,10 @@ impl Txn for ClockedTxn {
         self.txn.scan(start, end, limit).await
     }
 
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        self.txn.peek_all(keys).await
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.txn.put(key, value);
     }

@@ -169,6 +169,7 @@ impl State {
             Step::Renew { slot } => self.renew(slot, chance).await,
             Step::Claim { slot, machine } => self.claim(slot, machine, chance).await,
             Step::Do { slot, machine, deed } => self.act(slot, machine, deed, chance).await,
+            Step::WorkOff { slot, machine } => self.work_off(slot, machine, chance).await,
             Step::Leave { slot, machine } => self.leave(slot, machine, chance).await,
             Step::Crash { slot } => self.bury(slot),
             Step::CrashDuring { slot, machine, deed, fate } => {

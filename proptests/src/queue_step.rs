@@ -55,6 +55,8 @@ pub enum LeaderDeed {
     Page { count: u8 },
     /// Ends the round; so many recordings wait.
     Done { waiting: u8 },
+    /// A whole round.
+    Round { count: u8, waiting: u8 },
     /// Closes a batch, if it is over.
     Close { batch: usize },
     /// Notes that a batch's staging is gone.
@@ -77,6 +79,8 @@ pub enum Step {
     Claim { slot: usize, machine: usize },
     /// A machine does something with its job.
     Do { slot: usize, machine: usize, deed: Deed },
+    /// A machine completes what it holds and then whatever there is to claim.
+    WorkOff { slot: usize, machine: usize },
     /// A machine leaves, with its job handed back.
     Leave { slot: usize, machine: usize },
     /// A process is killed.

@@ -122,6 +122,11 @@ impl Txn for SpreadTxn {
         Ok(pairs)
     }
 
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| self.spread.key(key)).collect();
+        Ok(self.txn.peek_all(&keys).await?.into_iter().map(|pair| self.spread.back(pair)).collect())
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.txn.put(self.spread.key(&key), value);
     }

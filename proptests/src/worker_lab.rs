@@ -88,6 +88,10 @@ impl Txn for GatedTxn {
         self.txn.scan(start, end, limit).await
     }
 
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        self.txn.peek_all(keys).await
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.writes = true;
         self.txn.put(key, value);

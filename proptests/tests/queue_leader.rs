@@ -58,6 +58,8 @@ async fn the_next_term_begins_when_the_lease_has_ended_or_the_leader_stepped_dow
         bench.check();
     }
     assert!(bench.queue.leader(ROLE).await.unwrap().unwrap().resigned);
+    let expired = bench.queue.expire_receipts(&second, 60_000, 1).await;
+    assert!(is_lost(&expired), "who stepped down writes nothing: {expired:?}");
     let third = bench.lead(1).await;
     assert_eq!((third.term, third.holder), (3, first.holder));
     bench.outlive_the_lease();

@@ -51,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..SLOTS).prop_map(|slot| Step::Renew { slot }),
         16 => who().prop_map(|(slot, machine)| Step::Claim { slot, machine }),
         16 => (who(), deed()).prop_map(|((slot, machine), deed)| Step::Do { slot, machine, deed }),
+        3 => who().prop_map(|(slot, machine)| Step::WorkOff { slot, machine }),
         3 => who().prop_map(|(slot, machine)| Step::Leave { slot, machine }),
         2 => (0..SLOTS).prop_map(|slot| Step::Crash { slot }),
         3 => (who(), proptest::option::weighted(0.8, deed()), fate)
@@ -75,9 +76,10 @@ fn batch() -> impl Strategy<Value = usize> {
 
 fn leader_deed() -> impl Strategy<Value = LeaderDeed> {
     prop_oneof![
-        4 => Just(LeaderDeed::Begin),
-        4 => (0..4_u8).prop_map(|count| LeaderDeed::Page { count }),
-        3 => (0..2_u8).prop_map(|waiting| LeaderDeed::Done { waiting }),
+        2 => Just(LeaderDeed::Begin),
+        4 => (0..3_u8, 0..2_u8).prop_map(|(count, waiting)| LeaderDeed::Round { count, waiting }),
+        2 => (0..4_u8).prop_map(|count| LeaderDeed::Page { count }),
+        2 => (0..2_u8).prop_map(|waiting| LeaderDeed::Done { waiting }),
         2 => batch().prop_map(|batch| LeaderDeed::Close { batch }),
         2 => batch().prop_map(|batch| LeaderDeed::Swept { batch }),
         1 => Just(LeaderDeed::Expire),
@@ -108,6 +110,7 @@ impl ReferenceStateMachine for Plan {
             Step::Renew { slot }
             | Step::Claim { slot, .. }
             | Step::Do { slot, .. }
+            | Step::WorkOff { slot, .. }
             | Step::Leave { slot, .. }
             | Step::Crash { slot }
             | Step::CrashDuring { slot, .. } => up(slot),

@@ -21,7 +21,7 @@ pub enum Call {
     Begin,
     /// [`Txn::get`] of a key that this transaction has not read yet.
     Get,
-    /// [`Txn::scan`].
+    /// [`Txn::scan`], or [`Txn::peek_all`].
     Scan,
     /// [`Txn::commit`] with this many writes.
     Commit {
@@ -254,6 +254,15 @@ impl Engine for MemoryEngine {
     async fn read(&self, key: &[u8]) -> Result<Slot, StoreError> {
         self.enter(Call::Get).await?;
         Ok(self.lock().pairs.get(key).cloned())
+    }
+
+    async fn read_all(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Pair>, StoreError> {
+        self.enter(Call::Scan).await?;
+        let inner = self.lock();
+        Ok(keys
+            .into_iter()
+            .filter_map(|key| inner.pairs.get(&key).cloned().map(|value| (key, value)))
+            .collect())
     }
 
     async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {

@@ -72,8 +72,9 @@ pub trait Txn: Send {
     /// callers page by starting again behind the last key.
     async fn scan(&mut self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// Those of these keys that are there, in any order. Each as [`Txn::scan`] would give it: not part of the conflict
-    /// check, it proposes. An engine to which every question is a journey asks all at once.
+    /// Those of these keys that are there, in any order; a key given twice may come twice. Each as [`Txn::scan`] would
+    /// give it: not part of the conflict check, it proposes. An engine to which every question is a journey asks for many
+    /// at once.
     async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
         let mut pairs = Vec::with_capacity(keys.len());
         for key in keys {

@@ -7,7 +7,7 @@
 
 use super::{MAX_KEY_BYTES, MAX_SCAN_PAIRS, MAX_VALUE_BYTES, Pair, StoreError, StoreTime, Txn};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ pub(super) trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// One key, as it is now.
     async fn read(&self, key: &[u8]) -> Result<Slot, StoreError>;
+
+    /// Those of these keys that are there, each as it is now.
+    async fn read_all(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Pair>, StoreError>;
 
     /// At most `limit` pairs of one consistent view. The limit is already bounded.
     async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
@@ -67,6 +70,14 @@ impl<E: Engine> Txn for Optimistic<E> {
         Ok(self.buffer.overlay(start, end, limit, stored))
     }
 
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        let (mut known, unknown) = self.buffer.known(keys);
+        if !unknown.is_empty() {
+            known.extend(self.engine.read_all(unknown).await?);
+        }
+        Ok(known)
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.buffer.writes.insert(key, Some(value));
     }
@@ -97,6 +108,18 @@ impl Buffer {
     /// The value of a key as this transaction has already seen or written it.
     pub(super) fn seen(&self, key: &[u8]) -> Option<Slot> {
         self.writes.get(key).or_else(|| self.reads.get(key)).cloned()
+    }
+
+    /// The pairs of those of these keys that this transaction has seen or written, and the keys that it has not.
+    pub(super) fn known(&self, keys: &[Vec<u8>]) -> (Vec<Pair>, Vec<Vec<u8>>) {
+        let (mut known, mut unknown) = (Vec::new(), BTreeSet::new());
+        for key in keys {
+            match self.seen(key) {
+                Some(slot) => known.extend(slot.map(|value| (key.clone(), value))),
+                None => drop(unknown.insert(key.clone())),
+            }
+        }
+        (known, unknown.into_iter().collect())
     }
 
     /// How many pairs must be read from the store so that `limit` are left after this transaction's own removals.

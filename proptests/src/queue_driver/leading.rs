@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::queue_bench::{MAPPING, ROLE, Worker, batch, recording, series};
-use crate::queue_step::{Chance, LeaderDeed, persist};
+use crate::queue_step::{Chance, Deed, LeaderDeed, persist};
 use roboflow::fsm::id::JobId;
 use roboflow::queue::{
     BatchId, Campaign, ConfigHash, JobFilter, Leadership, NewJob, NewSeries, Queue, QueueError,
@@ -45,6 +45,15 @@ impl State {
         } else {
             assert!(matches!(result, Err(QueueError::Refused { .. })), "{result:?}");
         }
+    }
+
+    /// Nothing that can be claimed is left, as far as the lease lasts.
+    pub(super) async fn work_off(&mut self, slot: usize, machine: usize, chance: Chance) {
+        for _ in 0..=self.model.jobs.len() {
+            self.act(slot, machine, Deed::Complete, chance).await;
+            self.claim(slot, machine, chance).await;
+        }
+        self.act(slot, machine, Deed::Complete, chance).await;
     }
 
     fn nth_batch(&self, batch: usize) -> Option<BatchId> {
@@ -110,6 +119,11 @@ impl State {
             LeaderDeed::Begin => self.begin_round(&lead, chance).await,
             LeaderDeed::Page { count } => self.page(&lead, count, chance).await,
             LeaderDeed::Done { waiting } => self.end_round(&lead, u64::from(waiting), chance).await,
+            LeaderDeed::Round { count, waiting } => {
+                self.begin_round(&lead, chance).await;
+                self.page(&lead, count, chance).await;
+                self.end_round(&lead, u64::from(waiting), chance).await;
+            }
             LeaderDeed::Close { batch } => {
                 if let Some(id) = self.nth_batch(batch) {
                     let queue = self.queue(chance);

@@ -73,6 +73,15 @@ impl Connection {
         self.patiently(Phase::Before, |connection| read(&connection.sqlite, key))
     }
 
+    /// Those of these keys that are there, each as it is now.
+    pub(super) fn read_all(&mut self, keys: Vec<Vec<u8>>) -> Result<Vec<Pair>, StoreError> {
+        let mut pairs = Vec::with_capacity(keys.len());
+        for key in keys {
+            pairs.extend(self.read(&key)?.map(|value| (key, value)));
+        }
+        Ok(pairs)
+    }
+
     /// At most `limit` pairs, by one statement and so of one view.
     pub(super) fn range(&mut self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -45,6 +45,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
     Read { key: Vec<u8>, answer: Answer<Slot> },
+    ReadAll { keys: Vec<Vec<u8>>, answer: Answer<Vec<Pair>> },
     Range { start: Vec<u8>, end: Vec<u8>, limit: usize, answer: Answer<Vec<Pair>> },
     Apply { buffer: Buffer, now: StoreTime, answer: Answer<()> },
 }
@@ -75,6 +76,9 @@ fn serve(mut connection: Connection, mut inbox: mpsc::Receiver<Request>) {
         match request {
             Request::Read { key, answer } => {
                 let _gone = answer.send(connection.read(&key));
+            }
+            Request::ReadAll { keys, answer } => {
+                let _gone = answer.send(connection.read_all(keys));
             }
             Request::Range { start, end, limit, answer } => {
                 let _gone = answer.send(connection.range(&start, &end, limit));
@@ -114,6 +118,10 @@ impl Engine for SqliteEngine {
     async fn read(&self, key: &[u8]) -> Result<Slot, StoreError> {
         let key = key.to_vec();
         self.ask(|answer| Request::Read { key, answer }).await?.ok_or_else(|| self.stopped())
+    }
+
+    async fn read_all(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Pair>, StoreError> {
+        self.ask(|answer| Request::ReadAll { keys, answer }).await?.ok_or_else(|| self.stopped())
     }
 
     async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {

@@ -7,7 +7,7 @@ use super::value::from_stored;
 use crate::store::optimistic::Buffer;
 use crate::store::{Pair, StoreError, StoreTime, Txn};
 use async_trait::async_trait;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tikv_client::{Timestamp, Transaction};
 
@@ -73,15 +73,7 @@ impl Txn for TikvTxn {
     }
 
     async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
-        let mut known: Vec<Pair> = Vec::new();
-        let mut unknown: BTreeSet<&Vec<u8>> = BTreeSet::new();
-        for key in keys {
-            match self.buffer.seen(key) {
-                Some(slot) => known.extend(slot.map(|value| (key.clone(), value))),
-                None => drop(unknown.insert(key)),
-            }
-        }
-        let unknown: Vec<Vec<u8>> = unknown.into_iter().cloned().collect();
+        let (mut known, unknown) = self.buffer.known(keys);
         known.extend(pages::get_all(&self.connection, &self.start, &unknown).await?);
         Ok(known)
     }
