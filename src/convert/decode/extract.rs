@@ -5,7 +5,7 @@ use super::error::DecodeError;
 use super::schema::{Encoding, Schema};
 use super::target::{Node, Target, resolve};
 use super::types::Types;
-use super::{binary, json};
+use super::{binary, json, protobuf};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -128,8 +128,16 @@ impl Extractor {
     /// # Errors
     /// The message is damaged, or the field is nothing like bytes.
     pub fn bytes<'a>(&self, data: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
-        if self.encoding == Encoding::Json {
-            return json::bytes(data, &self.target.node).map_err(|e| self.broken(e, data)).map(Cow::Owned);
+        let node = &self.target.node;
+        match self.encoding {
+            Encoding::Json => {
+                return json::bytes(data, node).map_err(|e| self.broken(e, data)).map(Cow::Owned);
+            }
+            Encoding::Protobuf => {
+                let run = protobuf::bytes(&self.types, data, node);
+                return run.map_err(|e| self.broken(e, data)).map(Cow::Borrowed);
+            }
+            Encoding::Cdr | Encoding::Ros1 => {}
         }
         let run = |mut cursor: Cursor<'a>| {
             let (kind, count, _) = cursor.locate(&self.types, &self.target.node)?;
@@ -142,12 +150,12 @@ impl Extractor {
     }
 
     /// The field as it lies in the message, undecoded: equal spans of two messages mean equal values, so that (for
-    /// example) a list of names need be decoded only when it changed. JSON gives none.
+    /// example) a list of names need be decoded only when it changed. JSON and Protobuf give none.
     ///
     /// # Errors
     /// The message is damaged before the field's end.
     pub fn span<'a>(&self, data: &'a [u8]) -> Result<Option<&'a [u8]>, DecodeError> {
-        if self.encoding == Encoding::Json {
+        if matches!(self.encoding, Encoding::Json | Encoding::Protobuf) {
             return Ok(None);
         }
         let span = |mut cursor: Cursor<'a>| {
@@ -164,9 +172,17 @@ impl Extractor {
         take_text: bool,
         sink: binary::Sink<'_, 'a>,
     ) -> Result<(), DecodeError> {
-        if self.encoding == Encoding::Json {
-            return json::emit(&self.types, data, &self.target.node, take_text, sink)
-                .map_err(|e| self.broken(e, data));
+        let node = &self.target.node;
+        match self.encoding {
+            Encoding::Json => {
+                return json::emit(&self.types, data, node, take_text, sink)
+                    .map_err(|e| self.broken(e, data));
+            }
+            Encoding::Protobuf => {
+                return protobuf::emit(&self.types, data, node, take_text, sink)
+                    .map_err(|e| self.broken(e, data));
+            }
+            Encoding::Cdr | Encoding::Ros1 => {}
         }
         let go = |mut cursor: Cursor<'a>| {
             let (kind, count, rest) = cursor.locate(&self.types, &self.target.node)?;
@@ -198,7 +214,7 @@ impl Extractor {
 
     /// Names the field; says so when the whole message looks like another encoding.
     fn broken(&self, damage: Damage, data: &[u8]) -> DecodeError {
-        if self.encoding != Encoding::Json
+        if matches!(self.encoding, Encoding::Cdr | Encoding::Ros1)
             && let Err(label @ DecodeError::WrongLabel { .. }) =
                 binary::check(&self.schema, &self.types, self.encoding, data)
         {

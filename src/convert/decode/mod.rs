@@ -1,4 +1,4 @@
-//! From a message's bytes to the values of one field: CDR (ROS 2), ROS 1 and JSON.
+//! From a message's bytes to the values of one field: CDR (ROS 2), ROS 1, Protobuf and JSON.
 //!
 //! Architecture Invariant: pure. It knows no files, topics or frames; it never panics on any bytes, and allocates no
 //! more than the message's own size gives cause for.
@@ -11,6 +11,7 @@ mod error;
 mod extract;
 mod json;
 mod path;
+mod protobuf;
 mod rosmsg;
 mod schema;
 mod stamp;

@@ -261,7 +261,7 @@ fn link(sections: &[Section<'_>], ros: Ros) -> Result<Types, String> {
         structs.push(Struct { name: section.name.clone(), fields });
     }
     structs.append(&mut extra);
-    Ok(Types { structs })
+    Ok(Types { structs, tags: Vec::new() })
 }
 
 /// Enough of a hostile text to recognise it.

@@ -2,7 +2,7 @@
 
 use super::error::DecodeError;
 use super::types::{Count, Kind, Primitive, Types};
-use super::{binary, json, rosmsg};
+use super::{binary, json, protobuf, rosmsg};
 use crate::convert::source::Topic;
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub enum Encoding {
     Cdr,
     /// ROS 1: little-endian, packed.
     Ros1,
+    /// Protobuf, by descriptors.
+    Protobuf,
     /// JSON text.
     Json,
 }
@@ -80,7 +82,7 @@ pub(crate) fn is_bytes(element: Primitive, count: Count) -> bool {
 impl Schema {
     /// Parses the definition that a recording carries for a topic.
     ///
-    /// Reads message encoding `cdr` with `ros2msg`, `ros1` with `ros1msg`, and `json` with `jsonschema` or none (then
+    /// Reads message encoding `cdr` with `ros2msg`, `ros1` with `ros1msg`, `protobuf` with its descriptors, and `json` with `jsonschema` or none (then
     /// [`Schema::learn`] must see a message before fields are known).
     ///
     /// # Errors
@@ -95,15 +97,18 @@ impl Schema {
             ("ros1", "ros1msg" | "ros2msg") => {
                 (Encoding::Ros1, Some(rosmsg::parse(&name, text, rosmsg::Ros::One)?))
             }
+            ("protobuf", "protobuf") => {
+                (Encoding::Protobuf, Some(protobuf::types_of_descriptors(&name, text)?))
+            }
             ("json", "jsonschema") => (Encoding::Json, json::types_of_schema(&name, text)?),
             ("json", "") => (Encoding::Json, None),
-            ("cdr" | "ros1", "") => {
+            ("cdr" | "ros1" | "protobuf", "") => {
                 return Err(DecodeError::Definition {
                     schema: name.to_string(),
                     reason: format!("the recording carries none for this {} topic", topic.message_encoding),
                 });
             }
-            ("cdr" | "ros1" | "json", definition) => {
+            ("cdr" | "ros1" | "protobuf" | "json", definition) => {
                 return Err(unsupported(format!(
                     "{} with a {definition} definition",
                     topic.message_encoding
@@ -144,6 +149,7 @@ impl Schema {
             (Some(types), Encoding::Cdr | Encoding::Ros1) => {
                 binary::check(&self.name, types, self.encoding, sample)?;
             }
+            (Some(_), Encoding::Protobuf) => protobuf::check(&self.name, sample)?,
             (Some(_), Encoding::Json) => json::check(&self.name, sample)?,
         }
         Ok(())

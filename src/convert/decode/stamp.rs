@@ -13,10 +13,10 @@ pub struct StampPlan {
     seconds_first: bool,
 }
 
-/// Names of the seconds: ROS 2 and Foxglove, ROS 1.
-const SECONDS: [&str; 2] = ["sec", "secs"];
-/// Names of the rest: ROS 2, ROS 1, Foxglove.
-const FRACTIONS: [&str; 3] = ["nanosec", "nsecs", "nsec"];
+/// Names of the seconds: ROS 2 and Foxglove, ROS 1, Protobuf.
+const SECONDS: [&str; 3] = ["sec", "secs", "seconds"];
+/// Names of the rest: ROS 2, ROS 1, Foxglove, Protobuf.
+const FRACTIONS: [&str; 4] = ["nanosec", "nsecs", "nsec", "nanos"];
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 impl StampPlan {

@@ -211,7 +211,7 @@ fn paths_name_elements_and_errors_name_what_is_valid() {
 #[test]
 fn encodings_that_are_not_read_are_named() {
     for (message, definition, part) in [
-        ("protobuf", "protobuf", "protobuf"),
+        ("flatbuffer", "flatbuffer", "flatbuffer"),
         ("cdr", "ros2idl", "ros2idl"),
         ("", "", "without a name"),
         ("cdr", "omgidl", "omgidl"),

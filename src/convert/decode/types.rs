@@ -2,6 +2,7 @@
 //! One tree for all encodings; how its values lie in bytes is the walkers' business.
 
 use super::error::DecodeError;
+use super::protobuf::Tag;
 
 /// Structs may nest this deep. Real messages stay below 10.
 pub(crate) const MAX_NESTING_DEPTH: usize = 32;
@@ -136,6 +137,8 @@ pub(crate) struct Struct {
 pub(crate) struct Types {
     /// The message itself is the first. Never empty.
     pub(crate) structs: Vec<Struct>,
+    /// Of Protobuf, how each struct's fields are found; empty otherwise.
+    pub(crate) tags: Vec<Vec<Tag>>,
 }
 
 /// A field with nothing in it, for indices that cannot be.

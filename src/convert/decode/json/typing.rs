@@ -34,7 +34,7 @@ pub(crate) fn types_of_sample(schema: &str, data: &[u8]) -> Result<Types, Decode
     let value: Value = serde_json::from_slice(data).map_err(|e| not_json(data, &e).into_error(schema))?;
     let mut structs = Vec::new();
     sample(schema, &value, 0, &mut structs).map_err(refuse)?;
-    let types = Types { structs };
+    let types = Types { structs, tags: Vec::new() };
     types.validate(schema)?;
     Ok(types)
 }
@@ -43,7 +43,7 @@ fn finish(schema: &str, structs: Vec<Struct>) -> Result<Option<Types>, DecodeErr
     if structs.first().is_none_or(|s| s.fields.is_empty()) {
         return Ok(None);
     }
-    let types = Types { structs };
+    let types = Types { structs, tags: Vec::new() };
     types.validate(schema)?;
     Ok(Some(types))
 }
