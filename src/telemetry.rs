@@ -9,6 +9,9 @@ use std::str::FromStr;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+/// Libraries that tell of every connection: of them only warnings are logged, unless a filter asks for more.
+const TALKATIVE: [&str; 7] = ["h2", "hyper", "rusoto_core", "rustls", "tikv_client", "tonic", "tower"];
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -51,7 +54,7 @@ pub fn stderr_is_terminal() -> bool {
 /// # Errors
 /// A sentence about the level that cannot be understood.
 pub fn init(format: LogFormat, level: &str, bars: MultiProgress) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(directives(level))
         .map_err(|error| format!("the log level {level:?} is not valid: {error}"))?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -62,6 +65,16 @@ pub fn init(format: LogFormat, level: &str, bars: MultiProgress) -> Result<(), S
         LogFormat::Json => subscriber.json().flatten_event(true).with_current_span(true).try_init(),
     };
     started.map_err(|error| format!("logging cannot be started: {error}"))
+}
+
+/// A level that was given alone, with what keeps libraries quiet; a filter as it is.
+fn directives(level: &str) -> String {
+    match level.to_ascii_lowercase().as_str() {
+        bare @ ("info" | "debug" | "trace") => {
+            TALKATIVE.iter().fold(bare.to_owned(), |filter, library| format!("{filter},{library}=warn"))
+        }
+        _ => level.to_owned(),
+    }
 }
 
 /// Writes to stderr without tearing the progress bars.
@@ -85,5 +98,21 @@ impl Write for AboveBars {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet_unless_a_filter_says_otherwise() {
+        assert!(directives("INFO").starts_with("info,") && directives("debug").contains("tikv_client=warn"));
+        for filter in ["warn", "error", "off", "warn,tikv_client=debug"] {
+            assert_eq!(directives(filter), filter);
+        }
+        for level in ["info", "trace", "warn"] {
+            EnvFilter::try_new(directives(level)).unwrap();
+        }
     }
 }
