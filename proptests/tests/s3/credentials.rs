@@ -300,3 +300,15 @@ fn a_session_token_that_ended_is_renewed_once_where_that_is_possible() {
         &[URL, "session token", "renew"],
     );
 }
+
+#[test]
+fn a_look_that_is_refused_without_a_word_is_explained_by_a_read() {
+    let server = Canned::start(Box::new(|head, _| match head.split(' ').next().unwrap_or_default() {
+        "HEAD" => answer(403, "", ""),
+        "GET" if !head.contains("list-type") => error(403, "", "RequestTimeTooSkewed", ""),
+        _ => answer(200, "", "<ListBucketResult></ListBucketResult>"),
+    }));
+    let storage = places(&server.endpoint(), keys()).open(URL, &StopFlag::default()).unwrap();
+    let text = storage.head("k").unwrap_err().to_string();
+    assert!(text.contains("clock") && text.contains(URL), "{text}");
+}

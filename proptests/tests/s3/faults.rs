@@ -1,6 +1,6 @@
 //! A wire that fails: what is asked to stop stops, what is cut is noticed, what passes is waited for, and no longer.
 
-use crate::servers::{Canned, Server, answer, new_place, options};
+use crate::servers::{Canned, Server, answer, error, new_place, options};
 use bytes::Bytes;
 use roboflow::error::{Class, Classified};
 use roboflow::storage::s3::{PART_BYTES, S3Options};
@@ -9,6 +9,7 @@ use roboflow::work::StopFlag;
 use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -245,14 +246,50 @@ fn what_was_carried_out_though_its_answer_was_lost_is_found_done() {
     assert_eq!(proxy.faults(), 1);
     assert!(storage.read("x", 1 << 30).unwrap() == whole);
 
-    // An upload that somebody took away is no success, though an object of another content stands there.
-    let mut writer = storage.writer("x").unwrap();
+    // An upload that somebody took away is no success, though an object of another content stands there. moto answers 500.
+    let hasty = S3Options { patience: Duration::from_secs(1), ..options(&Server::shared_moto().endpoint()) };
+    let hasty = Places::new(hasty).create(&storage.location(), &StopFlag::default()).unwrap();
+    let mut writer = hasty.writer("x").unwrap();
     writer.write_all(&body(2 * PART_BYTES)).unwrap();
-    let other = Places::new(options(&Server::shared_moto().endpoint()));
-    let other = other.create(&storage.location(), &StopFlag::default()).unwrap();
-    assert_eq!(other.sweep_all("").unwrap(), 1);
+    assert_eq!(storage.sweep_all("").unwrap(), 1);
     writer.finish().unwrap_err();
     assert!(storage.read("x", 1 << 30).unwrap() == whole);
+}
+
+#[test]
+fn an_upload_that_is_gone_when_it_is_completed_is_judged_by_what_stands_there() {
+    for (there, word) in [
+        (Some(PART_BYTES + 1), None),
+        (Some(PART_BYTES), Some("upload is gone")),
+        (None, Some("upload is gone")),
+    ] {
+        let server = Canned::start(Box::new(move |head, _| {
+            let line = head.lines().next().unwrap_or_default();
+            match line.split(' ').next().unwrap_or_default() {
+                "POST" if line.contains("uploads") => {
+                    answer(200, "", "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")
+                }
+                "POST" => error(404, "", "NoSuchUpload", ""),
+                "PUT" => answer(200, "ETag: \"opaque\"\r\n", ""),
+                "HEAD" => there.map_or_else(
+                    || answer(404, "", ""),
+                    |size| format!("HTTP/1.1 200 Canned\r\nETag: \"opaque\"\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"),
+                ),
+                _ => answer(204, "", ""),
+            }
+        }));
+        let storage =
+            Places::new(options(&server.endpoint())).create("s3://bucket/x", &StopFlag::default()).unwrap();
+        let mut writer = storage.writer("k").unwrap();
+        writer.write_all(&body(PART_BYTES + 1)).unwrap();
+        let told = writer.finish().err().map(|error| error.to_string());
+        assert!(
+            told.as_deref()
+                .map(|text| word.is_some_and(|word| text.contains(word)))
+                .unwrap_or(word.is_none()),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]
@@ -316,4 +353,35 @@ fn a_long_listing_is_fetched_as_it_is_read() {
     let before = proxy.requests();
     assert_eq!(storage.delete_all("").unwrap(), 2_100);
     assert!(proxy.requests() - before <= 8, "{} requests", proxy.requests() - before);
+}
+
+#[test]
+fn removing_many_is_tried_again_where_some_are_refused_for_now() {
+    let answers = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&answers);
+    let server = Canned::start(Box::new(move |head, _| {
+        let entry = |code: &str| {
+            format!(
+                "<DeleteResult><Error><Key>a</Key><Code>{code}</Code><Message>m</Message></Error></DeleteResult>"
+            )
+        };
+        if !head.starts_with("POST") {
+            return answer(
+                200,
+                "",
+                "<ListBucketResult><Contents><Key>a</Key><Size>1</Size><ETag>\"v\"</ETag></Contents></ListBucketResult>",
+            );
+        }
+        match counter.fetch_add(1, Ordering::AcqRel) {
+            0 => answer(200, "", &entry("SlowDown")),
+            1 => answer(200, "", &entry("InternalError")),
+            2 => answer(200, "", "<DeleteResult></DeleteResult>"),
+            _ => answer(200, "", &entry("AccessDenied")),
+        }
+    }));
+    let storage = Places::new(options(&server.endpoint())).open("s3://bucket", &StopFlag::default()).unwrap();
+    assert_eq!(storage.delete_all("").unwrap(), 1);
+    assert_eq!(answers.load(Ordering::Acquire), 3);
+    let error = storage.delete_all("").unwrap_err();
+    assert!(error.to_string().contains("s3:DeleteObject") && error.class() == Class::Permanent, "{error}");
 }

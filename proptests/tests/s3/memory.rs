@@ -4,9 +4,10 @@ use crate::servers::{Server, new_location, options};
 use roboflow::storage::s3::{PART_BYTES, PARTS_AT_ONCE, READ_AHEAD_BYTES, S3Options};
 use roboflow::storage::{Places, Storage};
 use roboflow::work::StopFlag;
+use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
 use std::io::Write;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const ENDPOINT: &str = "ROBOFLOW_TEST_ENDPOINT";
 const LOCATION: &str = "ROBOFLOW_TEST_LOCATION";
@@ -90,4 +91,44 @@ fn memory_is_bounded_whatever_an_object_has() {
         let held = (PARTS_AT_ONCE + 2) * PART_BYTES + READ_AHEAD_BYTES + 2 * RANGE_BYTES;
         assert!(used.len() == 2 && used.iter().all(|used| *used < held + (32 << 20)), "{used:?} of {held}");
     }
+}
+
+#[test]
+fn what_comes_next_is_fetched_while_the_last_is_worked_on() {
+    const RANGE: usize = 1 << 20;
+    let proxy = HttpProxy::start(Server::shared_moto().address, 1);
+    let storage =
+        Places::new(options(&proxy.endpoint())).create(&new_location(), &StopFlag::default()).unwrap();
+    let whole: Vec<u8> = (0..8 * RANGE).map(byte).collect();
+    storage.put("x", &whole).unwrap();
+    let object = storage.head("x").unwrap();
+    let read = |number: usize| {
+        let bytes = storage.read_at(&object, (number * RANGE) as u64, RANGE).unwrap();
+        assert!(bytes == whole[number * RANGE..(number + 1) * RANGE], "range {number}");
+    };
+    let before = proxy.requests();
+    read(0);
+    assert_eq!(proxy.requests() - before, 1, "one read is no sign of more");
+    read(1);
+    let end = Instant::now() + Duration::from_secs(20);
+    while proxy.requests() - before < 3 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(proxy.requests() - before, 3, "the next ranges are on their way");
+    // Whatever is asked from now on does not come; what was read ahead is there.
+    proxy.set([Rule::always(HttpFault::Stall)]);
+    read(2);
+    read(3);
+    proxy.set([]);
+    read(4);
+    read(7);
+
+    // Small reads share a request.
+    storage.put("y", &whole[..100_000]).unwrap();
+    let small = storage.head("y").unwrap();
+    let before = proxy.requests();
+    for number in 0..100 {
+        assert!(storage.read_at(&small, number * 1_000, 1_000).unwrap().len() == 1_000);
+    }
+    assert_eq!(proxy.requests() - before, 1);
 }

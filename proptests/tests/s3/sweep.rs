@@ -6,6 +6,7 @@ use roboflow::storage::s3::PART_BYTES;
 use roboflow::work::StopFlag;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const ENDPOINT: &str = "ROBOFLOW_TEST_ENDPOINT";
 const LOCATION: &str = "ROBOFLOW_TEST_LOCATION";
@@ -16,7 +17,8 @@ fn child_that_uploads_until_it_is_killed() {
     let (Ok(endpoint), Ok(location)) = (std::env::var(ENDPOINT), std::env::var(LOCATION)) else { return };
     let storage = Places::new(options(&endpoint)).create(&location, &StopFlag::default()).unwrap();
     let mut writer = storage.writer("e000/cut").unwrap();
-    writer.write_all(&vec![1; 3 * PART_BYTES]).unwrap();
+    // The third part waits until the first is at the server.
+    writer.write_all(&vec![1; 3 * PART_BYTES + 1]).unwrap();
     println!("\nwriting");
     std::io::stdout().flush().unwrap();
     let mut line = String::new();
@@ -54,6 +56,27 @@ fn pitfall_28_what_a_killed_upload_leaves_is_swept_by_the_callers_promise() {
     let keys: Vec<String> = storage.list("").unwrap().map(|object| object.unwrap().key).collect();
     assert_eq!(keys, ["e000/mine"]);
     assert_eq!(storage.delete_all("").unwrap(), 1);
+}
+
+#[test]
+fn pitfall_28_a_dropped_upload_leaves_nothing() {
+    let server = Server::shared_moto();
+    let stop = StopFlag::default();
+    let storage = Places::new(options(&server.endpoint())).create(&new_location(), &stop).unwrap();
+    let other =
+        Places::new(options(&server.endpoint())).open(&storage.location(), &StopFlag::default()).unwrap();
+    let mut writer = storage.writer("x").unwrap();
+    writer.write_all(&vec![1; 2 * PART_BYTES + 1]).unwrap();
+    drop(writer);
+    assert_eq!(other.sweep_all("").unwrap(), 0, "it was given up");
+    assert_eq!(other.list("").unwrap().count(), 0);
+    // Asked to stop it is still given up, in the background.
+    let mut writer = storage.writer("x").unwrap();
+    writer.write_all(&vec![1; PART_BYTES + 1]).unwrap();
+    stop.set();
+    let begun = Instant::now();
+    drop(writer);
+    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
 }
 
 #[test]

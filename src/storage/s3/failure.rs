@@ -94,7 +94,13 @@ impl Failure {
     /// Whether other credentials might be taken where these were not.
     pub(super) fn is_expired(&self) -> bool {
         let codes = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"];
-        matches!(self, Self::Refused(answer) if codes.contains(&answer.code.as_str()))
+        self.is_unexplained()
+            || matches!(self, Self::Refused(answer) if codes.contains(&answer.code.as_str()))
+    }
+
+    /// Whether a refusal came without its reason, as to a look at an object.
+    pub(super) fn is_unexplained(&self) -> bool {
+        matches!(self, Self::Refused(answer) if answer.code.is_empty() && matches!(answer.status, 301 | 400 | 401 | 403))
     }
 
     /// Whether there is no such upload: it was completed, aborted or swept.

@@ -3,6 +3,7 @@
 use super::S3Storage;
 use super::failure::{Ask, Failure};
 use super::read::{modified_ms, version_of};
+use super::requests::wait_before;
 use crate::storage::{ObjectInfo, StorageError};
 use rusoto_s3::{
     Delete, DeleteObjectRequest, DeleteObjectsRequest, ListObjectsV2Output, ListObjectsV2Request,
@@ -11,6 +12,9 @@ use rusoto_s3::{
 
 /// Keys that a page of a listing has, and that one request removes.
 const PAGE: usize = 1000;
+
+/// How often a request that removes many is sent while some of them are refused for now.
+const ENTRY_TRIES: u32 = 8;
 
 /// A listing on its way: one page is held.
 #[derive(Debug)]
@@ -247,15 +251,30 @@ impl S3Storage {
             delete: Delete { objects, quiet: Some(true) },
             ..DeleteObjectsRequest::default()
         };
-        let reply = self.ask(ask.clone(), move |s3| {
+        // One by one they may be refused within an answer that succeeds.
+        for tries in 1.. {
             let request = request.clone();
-            async move { s3.delete_objects(request).await }
-        })?;
-        let errors = reply.value.errors.unwrap_or_default();
-        match errors.into_iter().find(|error| error.code.as_deref() != Some("NoSuchKey")) {
-            None => Ok(count),
-            Some(error) => Err(self.explain(&ask, &Failure::of_entry(error.code, error.message))),
+            let reply = self.ask(ask.clone(), move |s3| {
+                let request = request.clone();
+                async move { s3.delete_objects(request).await }
+            })?;
+            let errors = reply.value.errors.unwrap_or_default();
+            let Some(error) = errors.into_iter().find(|error| error.code.as_deref() != Some("NoSuchKey"))
+            else {
+                break;
+            };
+            let failure = Failure::of_entry(error.code, error.message);
+            if !failure.may_pass() || tries >= ENTRY_TRIES {
+                return Err(self.explain(&ask, &failure));
+            }
+            let wait = wait_before(tries);
+            let waited = self.shared.bridge.run(&self.stop, async move {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            });
+            waited.map_err(|failure| self.explain(&ask, &failure))?;
         }
+        Ok(count)
     }
 }
 

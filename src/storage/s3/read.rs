@@ -30,9 +30,17 @@ impl S3Storage {
         let ask = Ask { takes: HEAD_BYTES, ..Ask::new("reading", "s3:GetObject", key) };
         let (bucket, full) = (self.place.bucket.clone(), self.place.key(key)?);
         let request = HeadObjectRequest { bucket, key: full, ..HeadObjectRequest::default() };
-        let reply = self.ask(ask.clone(), move |s3| {
+        let looked = self.try_ask(&ask, move |s3| {
             let request = request.clone();
             async move { s3.head_object(request).await }
+        });
+        let reply = looked.map_err(|failure| {
+            // The answer to a look has no body, so a read has to say why it is refused.
+            let explained = failure.is_unexplained().then(|| self.read_whole(key, 0));
+            match explained {
+                Some(Err(error @ StorageError::Refused { .. })) => error,
+                _ => self.explain(&ask, &failure),
+            }
         })?;
         let size = reply.value.content_length.and_then(|size| u64::try_from(size).ok());
         let version = reply.value.e_tag.as_deref().map(version_of).filter(|version| !version.is_empty());

@@ -138,7 +138,7 @@ impl Requests {
 }
 
 /// The wait after so many tries, with full jitter: those who failed together do not come back together.
-fn wait_before(tries: u32) -> Duration {
+pub(super) fn wait_before(tries: u32) -> Duration {
     let most = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST_WAIT);
     most.mul_f64(rand::rng().random_range(0.0..=1.0))
 }

@@ -218,7 +218,9 @@ impl S3Writer {
                     return Err(lost.unwrap_or_else(|| self.differs("its size or checksum is another")));
                 }
             }
-            (Err(StorageError::NotFound { .. }), Some(lost)) => return Err(lost),
+            (Err(StorageError::NotFound { .. }), lost) => {
+                return Err(lost.unwrap_or_else(|| self.differs("nothing stands there")));
+            }
             (Err(error), _) => return Err(error),
         }
         self.living(|living| living.remove(&upload));
