@@ -131,6 +131,7 @@ impl Session {
 
     /// Closes the store: every machine has departed.
     pub fn close(self, _proof: Departed) {
+        self.runtime.block_on(self.queue.settle());
         drop(self.queue);
         self.runtime.shutdown_timeout(LINGER);
     }

@@ -12,6 +12,7 @@ pub mod program;
 pub mod queue_bench;
 pub mod queue_driver;
 pub mod queue_model;
+pub mod queue_plan;
 pub mod queue_step;
 pub mod reckoning;
 pub mod recording;

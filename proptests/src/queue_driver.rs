@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 
 const START: StoreTime = StoreTime(1_790_000_000_000);
 
@@ -45,7 +46,7 @@ enum Time {
 /// The queue, its workers and the model.
 #[derive(Debug)]
 pub struct Driver {
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
     state: State,
 }
 
@@ -72,7 +73,7 @@ impl Driver {
     /// When it cannot be set up.
     pub fn memory() -> Self {
         let store = MemoryStore::manual(START);
-        Self::over(vec![Arc::new(store.clone())], Time::Memory(store))
+        Self::over(paused(), vec![Arc::new(store.clone())], Time::Memory(store))
     }
 
     /// Over one SQLite file with two handles.
@@ -84,12 +85,17 @@ impl Driver {
         let open = || -> SharedStore {
             clock.over(Arc::new(SqliteStore::open(path, Durability::Normal).expect("the store opens")))
         };
-        Self::over(vec![open(), open()], Time::Hand(clock.clone()))
+        Self::over(paused(), vec![open(), open()], Time::Hand(clock.clone()))
     }
 
-    fn over(stores: Vec<SharedStore>, time: Time) -> Self {
-        // Paused: the pauses between tries take no time.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    /// Over several handles of one store, which belong to this runtime.
+    pub fn handles(runtime: Runtime, stores: Vec<SharedStore>) -> Self {
+        let clock = HandClock::new(START);
+        let stores = stores.into_iter().map(|store| clock.over(store)).collect();
+        Self::over(runtime, stores, Time::Hand(clock))
+    }
+
+    fn over(runtime: Runtime, stores: Vec<SharedStore>, time: Time) -> Self {
         let queue = |(store, seed): (&SharedStore, u64)| {
             Queue::seeded(Arc::clone(store), QueueSettings::default(), seed)
         };
@@ -107,7 +113,7 @@ impl Driver {
             submitted: 0,
             scanned: 0,
         };
-        Self { runtime: runtime.expect("a runtime"), state }
+        Self { runtime, state }
     }
 
     /// Takes a step and checks everything after it.
@@ -135,10 +141,14 @@ impl Driver {
     }
 }
 
+/// The pauses between tries take no time.
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
 impl State {
     fn queue(&self, chance: Chance) -> &Queue {
-        let count = self.queues.len() as u64;
-        let at = usize::try_from(chance.seed % count).unwrap_or(0);
+        let at = usize::try_from(chance.seed % self.queues.len() as u64).unwrap_or(0);
         self.queues.get(at).expect("a handle")
     }
 

@@ -121,7 +121,7 @@ pub struct Chance {
 }
 
 /// Asks again while nothing is known or nothing happened, as a worker does.
-pub(crate) async fn persist<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> Result<T, QueueError> {
+pub async fn persist<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> Result<T, QueueError> {
     loop {
         match ask().await {
             Err(QueueError::Unknown { .. } | QueueError::Unavailable { .. }) => {}
@@ -131,7 +131,7 @@ pub(crate) async fn persist<T>(ask: impl AsyncFn() -> Result<T, QueueError>) -> 
 }
 
 /// Claims, and reads back what became of it where that is unknown.
-pub(crate) async fn claim_for_sure(queue: &Queue, by: &WriteId) -> Result<Option<Claim>, QueueError> {
+pub async fn claim_for_sure(queue: &Queue, by: &WriteId) -> Result<Option<Claim>, QueueError> {
     loop {
         match queue.claim(by).await {
             Err(QueueError::Unavailable { .. }) => {}
@@ -141,7 +141,8 @@ pub(crate) async fn claim_for_sure(queue: &Queue, by: &WriteId) -> Result<Option
     }
 }
 
-pub(crate) async fn perform(
+/// What a worker does with a job, once.
+pub async fn perform(
     queue: &Queue,
     own: &Ownership,
     by: &WriteId,

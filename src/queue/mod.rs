@@ -85,6 +85,11 @@ impl Queue {
         &self.settings
     }
 
+    /// Waits a moment for what the store has left to do behind its answers, before the process ends.
+    pub async fn settle(&self) {
+        self.store.settle().await;
+    }
+
     /// What it met and got over.
     pub fn counters(&self) -> &QueueCounters {
         &self.counters

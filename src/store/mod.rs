@@ -54,6 +54,10 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Starts a transaction.
     async fn begin(&self) -> Result<Box<dyn Txn>, StoreError>;
+
+    /// Waits a moment for what commits have left to do behind their answer, before the process ends. Short, and at its end
+    /// nothing is promised: what is left undone, the next reader does.
+    async fn settle(&self) {}
 }
 
 /// A shared store.

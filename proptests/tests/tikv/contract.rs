@@ -1,20 +1,27 @@
 //! The store contract, and what it does not ask of every engine: borders of regions, and pages of large values.
 
-use super::cluster;
+use super::{alone, connect, options};
 use roboflow::store::{MAX_VALUE_BYTES, SharedStore};
+use roboflow_proptests::dev_cluster::DevCluster;
 use roboflow_proptests::spread_store::Spread;
 use roboflow_proptests::store_contract::check_all;
+use std::sync::MutexGuard;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_cluster_keeps_the_contract() {
-    let store = cluster().await;
+    let (_alone, store) = cluster().await;
     check_all(|| Spread::new("contract/").over(store.clone())).await;
 }
 
 #[tokio::test]
 async fn a_runtime_of_one_thread_is_enough() {
-    let store = cluster().await;
+    let (_alone, store) = cluster().await;
     check_all(|| Spread::new("contract/").over(store.clone())).await;
+}
+
+async fn cluster() -> (MutexGuard<'static, ()>, SharedStore) {
+    let cluster = DevCluster::from_env();
+    (alone(&cluster), connect(&options(&cluster)).await)
 }
 
 /// A name that no other test has.
@@ -40,7 +47,7 @@ fn around(border: u8, name: &str) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_scan_goes_over_the_borders_of_regions() {
-    let store = cluster().await;
+    let (_alone, store) = cluster().await;
     for border in [b'm', b'n', b't', b'u'] {
         let name = name();
         let (below, above) = around(border, &name);
@@ -62,7 +69,7 @@ async fn one_scan_goes_over_the_borders_of_regions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_any_size_are_scanned_whole() {
-    let store = cluster().await;
+    let (_alone, store) = cluster().await;
     let name = name();
     let key = |number: usize| format!("m{name}/{number:05}").into_bytes();
     let (small, large) = (600, 40);

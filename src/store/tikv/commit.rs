@@ -6,12 +6,13 @@
 
 use super::connection::Connection;
 use super::fault::{self, Fate};
+use super::orphan::only;
 use super::value::to_stored;
 use crate::store::StoreError;
 use crate::store::optimistic::Buffer;
 use std::sync::Arc;
 use tikv_client::{Error, Transaction};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Commits, and gives back what became of it.
 pub(super) async fn commit(
@@ -28,13 +29,19 @@ pub(super) async fn commit(
 }
 
 async fn to_the_end(connection: &Connection, mut txn: Transaction, buffer: Buffer) -> Result<(), StoreError> {
+    let keys: Vec<_> = buffer.writes.keys().chain(buffer.reads.keys()).map(|key| only(key)).collect();
     if let Err(error) = fill(&mut txn, buffer).await {
         // Nothing was sent yet.
         return Err(connection.unavailable(fault::text(&error)));
     }
-    let limit = connection.call_limit();
+    let (begun, limit) = (Instant::now(), connection.call_limit());
     let error = match timeout(limit, txn.commit()).await {
-        Ok(Ok(_)) => return Ok(()),
+        Ok(Ok(_)) => {
+            if keys.len() > 1 {
+                connection.unlocking(begun.elapsed());
+            }
+            return Ok(());
+        }
         Ok(Err(error)) => error,
         Err(_) => {
             connection.doubt().await;
@@ -45,6 +52,7 @@ async fn to_the_end(connection: &Connection, mut txn: Transaction, buffer: Buffe
     let fate = fault::of_commit(&error);
     if fate != Fate::Unknown {
         take_locks_back(connection, &mut txn).await;
+        timeout(connection.request_limit(), connection.judge_orphans(&error, &keys)).await.ok();
     }
     if fault::is_of_the_client(&error) {
         connection.doubt().await;

@@ -4,38 +4,20 @@
 //! cannot be reached, and keeps what it knew of the cluster until then. So every call is limited here, and after a failure
 //! that may be the client's own the next try gets a new client.
 
+use super::limits::{
+    CALL_REQUESTS, PAUSE_MAX, PAUSE_MIN, UNLOCK_MAX, UNLOCK_MIN, commit_options, read_options,
+};
 use super::options::TikvOptions;
-use super::{fault, tls};
+use super::orphan::{self, Span};
+use super::{fault, start};
 use crate::store::StoreError;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tikv_client::{Backoff, Config, Error, RetryOptions, Timestamp, Transaction, TransactionClient};
-use tikv_client::{CheckLevel, Snapshot, TransactionOptions};
-use tokio::net::TcpStream;
+use tikv_client::{Error, Snapshot, Timestamp, Transaction, TransactionClient};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-
-/// The pause before a failed call is tried again; it doubles up to the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// A call is tried for so many times the limit of one request: it outlasts the lock of a writer that died (3 s).
-const CALL_REQUESTS: u32 = 2;
-/// How long a test connection may take, when connecting has failed and a person is to be told why.
-const PROBE_LIMIT: Duration = Duration::from_millis(500);
-/// The largest answer that is taken, in bytes: a sure page of a scan with the largest keys and values.
-const ANSWER_MAX_BYTES: usize = super::pages::SURE_PAGE * (super::pages::PAIR_MAX_BYTES + 64);
-/// How long, in all, a commit waits for the lock of another transaction. Mostly that one is just committing; a longer wait
-/// is better spent by the next try, which begins with reading, and not while holding locks itself.
-const COMMIT_LOCK_WAIT: Duration = Duration::from_millis(250);
-/// The pauses of the client while it waits for a lock, in milliseconds; they double from the first to the longest.
-const LOCK_PAUSE_MS: u64 = 2;
-const LOCK_PAUSE_MAX_MS: u64 = 400;
-/// The most of them: after 62 doublings the client's pauses would be none at all.
-const LOCK_PAUSES_MAX: usize = 50;
-/// The client's repetitions within one request, when a region has moved.
-const REGION_BACKOFF: Backoff = Backoff::no_jitter_backoff(2, 500, 10);
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// The connection of one store.
 pub(super) struct Connection {
@@ -46,6 +28,8 @@ pub(super) struct Connection {
     link: Mutex<Link>,
     /// Held by whoever makes a new client.
     renewing: tokio::sync::Mutex<()>,
+    /// Until then the client may be unlocking the keys of a commit.
+    unlocked_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -64,26 +48,17 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// Connects, again and again for as long as the options say.
     pub(super) async fn open(options: TikvOptions) -> Result<Self, StoreError> {
+        let client = start::first(&options).await?;
         let name = options.to_string();
-        check(&name, &options)?;
-        let until = Instant::now() + options.connect_within;
-        let mut pause = PAUSE_MIN;
-        let client = loop {
-            let failure = match timeout_at(until, connect(&options)).await {
-                Ok(Ok(client)) => break client,
-                Ok(Err(failure)) => failure,
-                Err(_) => "no answer in time".to_owned(),
-            };
-            if Instant::now() + pause >= until {
-                return Err(unreachable(&name, &options, &failure).await);
-            }
-            tracing::warn!(store = name, failure, "the placement driver does not answer yet");
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        };
         tracing::debug!(store = name, "connected");
-        let link = Mutex::new(Link { client: Arc::new(client), number: 0 });
-        Ok(Self { name, options, runtime: Handle::current(), link, renewing: tokio::sync::Mutex::default() })
+        Ok(Self {
+            name,
+            options,
+            runtime: Handle::current(),
+            link: Mutex::new(Link { client: Arc::new(client), number: 0 }),
+            renewing: tokio::sync::Mutex::default(),
+            unlocked_at: Mutex::default(),
+        })
     }
 
     /// The store's name in errors.
@@ -113,57 +88,92 @@ impl Connection {
 
     /// A transaction at a new timestamp.
     pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
-        self.call("begin", |client| async move { client.begin_with_options(commit_options()).await }).await
+        self.call("begin", &[], |client| async move { client.begin_with_options(commit_options()).await })
+            .await
     }
 
     /// A new timestamp.
     pub(super) async fn timestamp(&self) -> Result<Timestamp, StoreError> {
-        self.call("timestamp", |client| async move { client.current_timestamp().await }).await
+        self.call("timestamp", &[], |client| async move { client.current_timestamp().await }).await
     }
 
-    /// Reads at a timestamp.
+    /// Reads these keys at a timestamp.
     pub(super) async fn read<T, F, Fut>(
         &self,
         what: &'static str,
+        keys: &[Span],
         at: &Timestamp,
         read: F,
     ) -> Result<T, StoreError>
     where
         F: Fn(Snapshot) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, Error>> + Send,
-        T: Send,
+        Fut: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
     {
         let options = read_options(self.options.request_timeout);
-        self.call(what, |client| read(client.snapshot(at.clone(), options.clone()))).await
+        self.call(what, keys, |client| read(client.snapshot(at.clone(), options.clone()))).await
     }
 
     /// Makes a call that changes nothing, until it succeeds or the time is up.
-    async fn call<T, F, Fut>(&self, what: &'static str, call: F) -> Result<T, StoreError>
+    async fn call<T, F, Fut>(&self, what: &'static str, keys: &[Span], call: F) -> Result<T, StoreError>
     where
         F: Fn(Arc<TransactionClient>) -> Fut + Send + Sync,
-        Fut: Future<Output = Result<T, Error>> + Send,
-        T: Send,
+        Fut: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
     {
         let until = Instant::now() + self.call_limit();
         let mut pause = PAUSE_MIN;
         loop {
             let Link { client, number } = self.lock().clone();
             let limit = until.min(Instant::now() + self.options.request_timeout);
-            let (reason, of_the_client) = match timeout_at(limit, call(client)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => (fault::text(&error), fault::is_of_the_client(&error)),
-                Err(_) => (self.silence(), true),
+            // Whoever calls: what the client starts on the way must live as long as it does.
+            let error = match self.runtime.spawn(timeout_at(limit, call(client))).await {
+                Ok(Ok(Ok(answer))) => return Ok(answer),
+                Ok(Ok(Err(error))) => Some(error),
+                Ok(Err(_)) => None,
+                Err(error) => Some(Error::JoinError(error)),
             };
+            let reason = error.as_ref().map_or_else(|| self.silence(), fault::text);
             if Instant::now() + pause >= until {
                 return Err(self.unavailable(format!("{what}: {reason}")));
             }
             tracing::debug!(store = self.name, what, reason, "a call is tried again");
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
-            if of_the_client {
-                // When this fails too, the old client is tried again.
-                timeout_at(until, self.renew(number)).await.ok();
+            // When these fail too, the call itself says what is wrong.
+            timeout_at(until, self.repair(error.as_ref(), keys, number)).await.ok();
+        }
+    }
+
+    /// Does what can be done before a call on these keys that failed with the client of this number is tried again.
+    async fn repair(&self, error: Option<&Error>, keys: &[Span], number: u64) {
+        if let Some(error) = error {
+            self.judge_orphans(error, keys).await;
+        }
+        if error.is_none_or(fault::is_of_the_client) {
+            self.renew(number).await;
+        }
+    }
+
+    /// Where the error says that a lock on these keys has no transaction any more, settles what became of it.
+    pub(super) async fn judge_orphans(&self, error: &Error, keys: &[Span]) {
+        let Some(start_ts) = fault::orphan(error) else { return };
+        let (client, keys) = (self.lock().client.clone(), keys.to_vec());
+        let judged = self.runtime.spawn(async move { orphan::judge(&client, &keys, start_ts).await });
+        match judged.await {
+            Ok(Ok(true)) => {
+                tracing::info!(store = self.name, start_ts, "locks of a writer that died are taken back")
             }
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    store = self.name,
+                    start_ts,
+                    error = fault::text(&error),
+                    "a lock stays for now"
+                );
+            }
+            Err(_) => tracing::debug!(store = self.name, "the runtime of the store is gone"),
         }
     }
 
@@ -175,8 +185,9 @@ impl Connection {
         }
         let options = self.options.clone();
         // On the runtime of the store: the client's tasks live as long as it does.
-        let connecting =
-            self.runtime.spawn(async move { timeout(options.request_timeout, connect(&options)).await });
+        let connecting = self
+            .runtime
+            .spawn(async move { timeout(options.request_timeout, start::connect(&options)).await });
         match connecting.await {
             Ok(Ok(Ok(client))) => {
                 *self.lock() = Link { client: Arc::new(client), number: number + 1 };
@@ -194,114 +205,26 @@ impl Connection {
         self.renew(number).await;
     }
 
+    /// A commit is done that took so long; its keys are still to be unlocked, which should not take longer.
+    pub(super) fn unlocking(&self, took: Duration) {
+        let until = Instant::now() + took.clamp(UNLOCK_MIN, UNLOCK_MAX);
+        let mut unlocked_at = self.unlocked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *unlocked_at = (*unlocked_at).max(Some(until));
+    }
+
+    /// Waits until keys should be unlocked.
+    pub(super) async fn settle(&self) {
+        let until = *self.unlocked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = until {
+            sleep_until(until).await;
+        }
+    }
+
     pub(super) fn unavailable(&self, reason: String) -> StoreError {
         StoreError::Unavailable { store: self.name.clone(), reason }
     }
 
     fn silence(&self) -> String {
         format!("no answer within {} ms", self.options.request_timeout.as_millis())
-    }
-}
-
-/// Refuses options that cannot work, however long one tries.
-fn check(name: &str, options: &TikvOptions) -> Result<(), StoreError> {
-    let unusable = |reason: String| StoreError::Unusable { store: name.to_owned(), reason };
-    if options.endpoints.is_empty() {
-        return Err(unusable("no placement driver is named; give host:port with --pd".to_owned()));
-    }
-    if options.request_timeout.is_zero() {
-        return Err(unusable("a request needs more than 0 s; see --store-timeout".to_owned()));
-    }
-    options.tls.as_ref().map_or(Ok(()), |files| tls::check(files).map_err(unusable))
-}
-
-async fn connect(options: &TikvOptions) -> Result<TransactionClient, String> {
-    let mut config = Config::default()
-        .with_timeout(options.request_timeout)
-        .with_grpc_max_decoding_message_size(ANSWER_MAX_BYTES);
-    if let Some(files) = &options.tls {
-        config = config.with_security(&files.ca, &files.cert, &files.key);
-    }
-    let client = TransactionClient::new_with_config(options.endpoints.clone(), config);
-    client.await.map_err(|error| fault::text(&error))
-}
-
-/// Says of each endpoint what is wrong with it, as far as a connection can tell.
-async fn unreachable(name: &str, options: &TikvOptions, failure: &str) -> StoreError {
-    let mut seen = Vec::new();
-    for endpoint in &options.endpoints {
-        let what = match timeout(PROBE_LIMIT, TcpStream::connect(endpoint)).await {
-            Ok(Ok(_)) if options.tls.is_some() => {
-                "is there, but does not answer; check that it speaks TLS and accepts the certificate"
-                    .to_owned()
-            }
-            Ok(Ok(_)) => {
-                "is there, but does not answer as a placement driver does; it may want TLS".to_owned()
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no connection".to_owned(),
-        };
-        seen.push(format!("{endpoint}: {what}"));
-    }
-    StoreError::Unavailable {
-        store: name.to_owned(),
-        reason: format!(
-            "no placement driver answered within {} s: {} ({failure}); check that it runs and that --pd names it",
-            options.connect_within.as_secs_f32(),
-            seen.join("; "),
-        ),
-    }
-}
-
-/// Reads wait for the lock of a transaction that is committing, but come back in time to be told apart from silence.
-fn read_options(request_timeout: Duration) -> TransactionOptions {
-    options().retry_options(RetryOptions {
-        region_backoff: REGION_BACKOFF,
-        lock_backoff: lock_backoff(request_timeout * 3 / 4),
-    })
-}
-
-fn commit_options() -> TransactionOptions {
-    options().retry_options(RetryOptions {
-        region_backoff: REGION_BACKOFF,
-        lock_backoff: lock_backoff(COMMIT_LOCK_WAIT),
-    })
-}
-
-/// Dropping a transaction is an ordinary thing here, and nothing to warn of. A commit is over, or given up, long before the
-/// first heartbeat of its locks would be due (10 s): without heartbeats no task outlives it.
-fn options() -> TransactionOptions {
-    TransactionOptions::new_optimistic()
-        .drop_check(CheckLevel::None)
-        .heartbeat_option(tikv_client::transaction::HeartbeatOption::NoHeartbeat)
-}
-
-/// Pauses that sum up to no more than this.
-fn lock_backoff(wait: Duration) -> Backoff {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    let pauses = std::iter::successors(Some(LOCK_PAUSE_MS), |pause| Some((pause * 2).min(LOCK_PAUSE_MAX_MS)));
-    let mut waited_ms = 0;
-    let fitting = pauses.take(LOCK_PAUSES_MAX).take_while(|pause| {
-        waited_ms += pause;
-        waited_ms <= wait_ms
-    });
-    Backoff::no_jitter_backoff(LOCK_PAUSE_MS, LOCK_PAUSE_MAX_MS, u32::try_from(fitting.count()).unwrap_or(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lock_pauses_stay_within_what_is_waited() {
-        for wait_ms in [0, 1, 250, 1_500, 60_000] {
-            let mut backoff = lock_backoff(Duration::from_millis(wait_ms));
-            let pauses: Vec<_> = std::iter::from_fn(|| backoff.next_delay_duration()).collect();
-            let sum: Duration = pauses.iter().sum();
-            assert!(sum <= Duration::from_millis(wait_ms), "{sum:?} of {wait_ms} ms");
-            let least_ms = wait_ms.min(17_000).saturating_sub(LOCK_PAUSE_MAX_MS);
-            assert!(wait_ms < 1_000 || sum > Duration::from_millis(least_ms), "{sum:?} of {wait_ms} ms");
-            assert!(pauses.iter().all(|pause| !pause.is_zero()), "{pauses:?}");
-        }
     }
 }

@@ -81,6 +81,16 @@ pub(super) fn is_of_the_client(error: &Error) -> bool {
     }
 }
 
+/// The start of the transaction of which the store says that there is none, although it has a lock of it.
+pub(super) fn orphan(error: &Error) -> Option<u64> {
+    match error {
+        Error::TxnNotFound(missing) => Some(missing.start_ts),
+        Error::KeyError(error) => error.txn_not_found.as_ref().map(|missing| missing.start_ts),
+        Error::ExtractedErrors(errors) | Error::MultipleKeyErrors(errors) => errors.iter().find_map(orphan),
+        _ => None,
+    }
+}
+
 /// The longest text of an error, in bytes: some of the client's print whole requests.
 const TEXT_MAX_BYTES: usize = 300;
 
@@ -202,6 +212,18 @@ mod tests {
         assert!(is_of_the_client(&Error::InternalError { message: "channel is closed".to_owned() }));
         assert!(!is_of_the_client(&Error::ExtractedErrors(vec![region_error(), conflict()])));
         assert!(!is_of_the_client(&Error::ResolveLockError(Vec::new())));
+    }
+
+    #[test]
+    fn locks_without_a_transaction_are_found_however_deep_they_lie() {
+        let missing = key_error(|error| {
+            let mut missing = error.txn_not_found.take().unwrap_or_default();
+            missing.start_ts = 7;
+            error.txn_not_found = Some(missing);
+        });
+        let deep = Error::ExtractedErrors(vec![conflict(), Error::MultipleKeyErrors(vec![missing])]);
+        assert_eq!(orphan(&deep), Some(7));
+        assert_eq!(orphan(&conflict()), None);
     }
 
     #[test]

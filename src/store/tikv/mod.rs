@@ -10,16 +10,24 @@
 //!   read and few change is better read with `scan`.
 //! - `commit` without a write looks at its keys once more, at a new timestamp, and locks nothing (2).
 //!
+//! When the first key is committed the commit is done, and the answer is given; a task of the client unlocks the other keys
+//! behind it. A process that ends before has lost nothing, but whoever reads these keys next must find out first what
+//! became of the commit: [`Store::settle`] waits for as long as that task should need, a few milliseconds.
+//!
 //! Nothing is sent before `commit`: a transaction that is dropped leaves no lock, so there is nothing to roll back.
 //! Neither async commit nor one-phase commit is used: recovery from a client that died in them is unfinished in the crate.
 //!
-//! Which error means what is decided in `fault` alone. What is waited for, and how long, is in `connection`.
+//! Which error means what is decided in `fault` alone, how long is waited in `limits`, what is done about a client or a lock
+//! that is stuck in `connection` and `orphan`.
 
 mod commit;
 mod connection;
 mod fault;
+mod limits;
 mod options;
+mod orphan;
 mod pages;
+mod start;
 mod tls;
 mod transaction;
 mod value;
@@ -53,5 +61,9 @@ impl TikvStore {
 impl Store for TikvStore {
     async fn begin(&self) -> Result<Box<dyn Txn>, StoreError> {
         Ok(Box::new(TikvTxn::begin(Arc::clone(&self.connection)).await?))
+    }
+
+    async fn settle(&self) {
+        self.connection.settle().await;
     }
 }

@@ -4,6 +4,7 @@
 //! far in this call makes likely; when that fails, the sure length is tried.
 
 use super::connection::Connection;
+use super::orphan::only;
 use super::value::from_stored;
 use crate::store::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Pair, StoreError};
 use tikv_client::{Key, KvPair, Timestamp};
@@ -66,7 +67,8 @@ pub(super) async fn get_all(
     let mut largest = 0;
     while !left.is_empty() {
         let (asked, later) = left.split_at(page.min(left.len()));
-        let read = connection.read("get all", at, |mut snapshot| {
+        let spans: Vec<_> = asked.iter().map(|key| only(key)).collect();
+        let read = connection.read("get all", &spans, at, |mut snapshot| {
             let keys = asked.to_vec();
             async move { Ok(snapshot.batch_get(keys).await?.collect::<Vec<_>>()) }
         });
@@ -99,7 +101,8 @@ async fn one(
     limit: usize,
 ) -> Result<Vec<KvPair>, StoreError> {
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let read = connection.read("scan", at, |mut snapshot| {
+    let span = [(start.to_vec(), end.to_vec())];
+    let read = connection.read("scan", &span, at, |mut snapshot| {
         let range = Key::from(start.to_vec())..Key::from(end.to_vec());
         async move { Ok(snapshot.scan(range, limit).await?.collect::<Vec<_>>()) }
     });
@@ -107,7 +110,7 @@ async fn one(
 }
 
 /// Pairs as they were given. Such as stand for nothing are left out.
-pub(super) fn pairs(connection: &Connection, stored: Vec<KvPair>) -> Result<Vec<Pair>, StoreError> {
+fn pairs(connection: &Connection, stored: Vec<KvPair>) -> Result<Vec<Pair>, StoreError> {
     let pair = |pair: KvPair| {
         let (key, stored): (Key, Vec<u8>) = pair.into();
         let key: Vec<u8> = key.into();

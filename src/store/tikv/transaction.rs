@@ -2,6 +2,7 @@
 
 use super::commit;
 use super::connection::Connection;
+use super::orphan::only;
 use super::pages;
 use super::value::from_stored;
 use crate::store::optimistic::Buffer;
@@ -30,12 +31,9 @@ impl TikvTxn {
     /// ran wholly at that time, and needs no locks.
     async fn still_holds(&self) -> Result<(), StoreError> {
         let now = self.connection.timestamp().await?;
-        let keys = || self.buffer.reads.keys().cloned().collect::<Vec<_>>();
-        let read = self.connection.read("look again", &now, |mut snapshot| {
-            let keys = keys();
-            async move { Ok(snapshot.batch_get(keys).await?.collect::<Vec<_>>()) }
-        });
-        let found: BTreeMap<_, _> = pages::pairs(&self.connection, read.await?)?.into_iter().collect();
+        let keys: Vec<_> = self.buffer.reads.keys().cloned().collect();
+        let found = pages::get_all(&self.connection, &now, &keys).await?;
+        let found: BTreeMap<_, _> = found.into_iter().collect();
         let holds = self.buffer.reads.iter().all(|(key, slot)| found.get(key) == slot.as_ref());
         if holds { Ok(()) } else { Err(StoreError::Conflict) }
     }
@@ -51,7 +49,8 @@ impl Txn for TikvTxn {
         if let Some(slot) = self.buffer.seen(key) {
             return Ok(slot);
         }
-        let read = self.connection.read("get", &self.start, |mut snapshot| {
+        let span = [only(key)];
+        let read = self.connection.read("get", &span, &self.start, |mut snapshot| {
             let key = key.to_vec();
             async move { snapshot.get(key).await }
         });
