@@ -55,6 +55,7 @@ impl Driver {
             let input = self.inbox.next(wait.max(LEAST_WAIT)).unwrap_or(Input::Tick);
             self.step(input);
             if let Some(exit) = self.machine.exit() {
+                tracing::info!(?exit, tally = ?self.machine.tally(), "the machine has ended");
                 return exit;
             }
         }
@@ -70,8 +71,7 @@ impl Driver {
         }
         self.judge(&before, &event, &effects);
         self.write_down(&before, event, &effects);
-        let held = self.machine.held().map(|held| (held.job, held.epoch));
-        self.board.stands(self.number, self.machine.leaf(), held);
+        self.board.stands(self.number, &self.machine);
         if let Some(at_ms) = self.machine.force_at_ms() {
             self.watchdog.arm(at_ms);
         }

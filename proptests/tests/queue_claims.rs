@@ -2,7 +2,7 @@
 //!
 //! Whether a claim is right is for the model and the pitfalls to show.
 
-use roboflow::queue::{QueueError, QueueSettings};
+use roboflow::queue::{Queue, QueueError, QueueSettings};
 use roboflow::store::memory::{Call, Fault};
 use roboflow_proptests::queue_bench::{Bench, Worker};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -125,8 +125,11 @@ async fn claimers_at_one_shard_seldom_meet_at_the_same_job() {
         workers.push(bench.worker(number).await);
     }
     bench.store.inject(Some(Box::new(|_| Fault::Delay(Duration::from_millis(2)))));
-    let claims = workers.into_iter().map(|worker| {
-        let queue = bench.queue.clone();
+    let queues: Vec<Queue> = (0..)
+        .zip(&workers)
+        .map(|(seed, _)| Queue::seeded(Arc::new(bench.store.clone()), one_shard(), seed))
+        .collect();
+    let claims = workers.into_iter().zip(queues.clone()).map(|(worker, queue)| {
         tokio::spawn(async move { queue.claim(&worker.intent()).await.unwrap().unwrap().job.id })
     });
     let claims: Vec<_> = claims.collect();
@@ -137,9 +140,31 @@ async fn claimers_at_one_shard_seldom_meet_at_the_same_job() {
     bench.store.inject(None);
     bench.check();
     assert_eq!(jobs.len(), CLAIMERS as usize);
-    // Tried in the order of the index, all meet at each head in turn: 69 conflicts.
-    let conflicts = bench.queue.counters().counts().conflicts;
+    // Tried in the order of the index, all meet at each head in turn: 72 conflicts.
+    let conflicts: u64 = queues.iter().map(|queue| queue.counters().counts().conflicts).sum();
     assert!(conflicts <= 24, "{conflicts} conflicts");
+}
+
+/// They share the worker's record, which each claim changes.
+#[tokio::test(start_paused = true)]
+async fn machines_of_one_process_claim_at_once_without_a_conflict() {
+    const MACHINES: u32 = 32;
+    let bench = Bench::new();
+    bench.submit(100).await;
+    let worker = bench.worker_with(1, MACHINES).await;
+    bench.store.inject(Some(Box::new(|_| Fault::Delay(Duration::from_millis(2)))));
+    let claims: Vec<_> = (0..MACHINES)
+        .map(|machine| {
+            let (queue, by) = (bench.queue.clone(), worker.intent_of(machine));
+            tokio::spawn(async move { queue.claim(&by).await })
+        })
+        .collect();
+    for claim in claims {
+        assert!(claim.await.unwrap().unwrap().is_some());
+    }
+    bench.store.inject(None);
+    bench.check();
+    assert_eq!(bench.queue.counters().counts().conflicts, 0);
 }
 
 /// A submission commits while the claim is at its commit.

@@ -26,7 +26,7 @@ pub struct Calls {
     pub begins: f64,
     /// Keys read.
     pub gets: f64,
-    /// Ranges read.
+    /// Ranges read, or several keys at once.
     pub scans: f64,
     /// Commits.
     pub commits: f64,
@@ -130,6 +130,11 @@ impl Txn for CountingTxn {
     async fn scan(&mut self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
         count(&self.counters.scans, 1);
         self.txn.scan(start, end, limit).await
+    }
+
+    async fn peek_all(&mut self, keys: &[Vec<u8>]) -> Result<Vec<Pair>, StoreError> {
+        count(&self.counters.scans, 1);
+        self.txn.peek_all(keys).await
     }
 
     fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {

@@ -74,6 +74,7 @@ impl Queue {
     ///
     /// [`QueueError::Lost`]: the lease has ended. [`QueueError::Unknown`]: go on with [`Queue::resolve_claim`].
     pub async fn claim(&self, by: &WriteId) -> Result<Option<Claim>, QueueError> {
+        let _turn = self.claiming.lock().await;
         let mut conflicts = 0;
         loop {
             let conflicts_before = conflicts;

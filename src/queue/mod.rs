@@ -65,6 +65,9 @@ pub struct Queue {
     keys: Arc<Keys>,
     counters: Arc<QueueCounters>,
     dice: Arc<Dice>,
+    /// Claims through one handle take turns: the machines of one process share a worker's record, which each claim
+    /// changes, so that two at once are a conflict as a rule.
+    claiming: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Queue {
@@ -77,7 +80,14 @@ impl Queue {
     pub fn seeded(store: SharedStore, settings: QueueSettings, seed: u64) -> Self {
         let keys = Arc::new(Keys::new(&settings.prefix));
         let dice = Arc::new(Dice::seeded(seed));
-        Self { store, settings: Arc::new(settings), keys, counters: Arc::default(), dice }
+        Self {
+            store,
+            settings: Arc::new(settings),
+            keys,
+            counters: Arc::default(),
+            dice,
+            claiming: Arc::default(),
+        }
     }
 
     /// What it is set to.

@@ -1,18 +1,30 @@
-//! The board: what each machine was last seen doing, for the watchdog, the progress bars and whoever asks.
+//! The board: a record of each machine of the process, for the watchdog, the heartbeat, the progress bars and whoever
+//! asks about health. Counters of the whole process are in [`crate::metrics`].
 //!
 //! It is written by the drivers and the conversion threads, and decides nothing.
 
-use roboflow_fsm::effect::Leaf;
+use roboflow_fsm::Machine;
+use roboflow_fsm::effect::{Exit, Leaf};
+use roboflow_fsm::event::Mode;
 use roboflow_fsm::id::{Epoch, JobId};
+use roboflow_fsm::machine::{Counters, Tally};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What one machine was last seen doing.
+/// The record of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Its leaf state.
     pub leaf: Leaf,
     /// The job it holds, with its claim's number.
     pub held: Option<(JobId, Epoch)>,
+    /// How hard it was asked to stop, once it was.
+    pub stopping: Option<Mode>,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+    /// What it claimed and how that ended.
+    pub tally: Tally,
+    /// Its events that did not count, and its faults.
+    pub counters: Counters,
     /// The work its conversion thread has open.
     pub task: Option<Task>,
 }
@@ -39,7 +51,15 @@ pub struct Board {
 impl Board {
     /// A board for that many machines, all idle.
     pub fn new(machines: u32) -> Self {
-        let idle = Place { leaf: Leaf::Idle, held: None, task: None };
+        let idle = Place {
+            leaf: Leaf::Idle,
+            held: None,
+            stopping: None,
+            exit: None,
+            tally: Tally::default(),
+            counters: Counters::default(),
+            task: None,
+        };
         Self { places: Mutex::new(vec![idle; machines as usize]) }
     }
 
@@ -47,11 +67,15 @@ impl Board {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a machine does now.
-    pub fn stands(&self, machine: u32, leaf: Leaf, held: Option<(JobId, Epoch)>) {
-        if let Some(place) = self.lock().get_mut(machine as usize) {
-            place.leaf = leaf;
-            place.held = held;
+    /// Notes how a machine stands now.
+    pub fn stands(&self, number: u32, machine: &Machine) {
+        if let Some(place) = self.lock().get_mut(number as usize) {
+            place.leaf = machine.leaf();
+            place.held = machine.held().map(|held| (held.job, held.epoch));
+            place.stopping = machine.mode();
+            place.exit = machine.exit();
+            place.tally = machine.tally();
+            place.counters = machine.counters();
         }
     }
 

@@ -3,7 +3,7 @@
 //! Architecture Invariant: nothing that the rest of the process does, short of ending, delays a renewal. It stops only
 //! when every machine has said that it owns nothing any more, never because a stop was asked for.
 
-use super::board::Board;
+use super::board::{Board, Place};
 use super::mailbox::Mailbox;
 use crate::clock::Clock;
 use crate::config;
@@ -156,6 +156,14 @@ impl Lease {
     }
 }
 
+/// What a renewal tells of all machines at once.
+fn heartbeat(places: &[Place]) -> HeartbeatNote {
+    HeartbeatNote {
+        leaves: places.iter().map(|place| place.leaf).collect(),
+        stopping: places.iter().filter_map(|place| place.stopping).max(),
+    }
+}
+
 /// What runs on the lease's thread.
 struct Renewer {
     shared: Arc<Shared>,
@@ -195,8 +203,7 @@ impl Renewer {
     async fn ask(&self) -> Result<Renewal, QueueError> {
         let (_, incarnation) = self.lease();
         if self.registered {
-            let leaves = self.board.read().into_iter().map(|place| place.leaf).collect();
-            return self.queue.renew(incarnation, &HeartbeatNote { leaves, stopping: None }).await;
+            return self.queue.renew(incarnation, &heartbeat(&self.board.read())).await;
         }
         let info = WorkerInfo {
             incarnation,
