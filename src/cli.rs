@@ -20,6 +20,7 @@ mod location;
 pub(crate) mod mapping;
 mod open;
 mod run;
+mod scanner;
 mod submit;
 mod validate;
 mod wait;
@@ -74,6 +75,8 @@ enum Command {
     Worker(Box<worker::WorkerArgs>),
     /// Submit recordings to a fleet as a batch
     Submit(Box<submit::SubmitArgs>),
+    /// Look for new recordings and keep house, until asked to stop
+    Scanner(Box<scanner::ScannerArgs>),
     /// Look at the batches of a queue, or cancel one
     Batch(batch::BatchArgs),
     /// Show what a recording holds, or the mapping that would be inferred from it
@@ -109,13 +112,14 @@ pub fn main(handlers: Result<(), ctrlc::Error>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli, signals: &Stream) -> Outcome {
-    if !matches!(cli.command, Command::Run(_) | Command::Worker(_)) {
+    if !matches!(cli.command, Command::Run(_) | Command::Worker(_) | Command::Scanner(_)) {
         signals.leave_at_once(LeaveCode::Signalled);
     }
     match cli.command {
         Command::Run(args) => run::run(*args, &cli.log, signals),
         Command::Worker(args) => worker::run(*args, &cli.log, signals),
         Command::Submit(args) => submit::run(&args, &cli.log, signals),
+        Command::Scanner(args) => scanner::run(*args, &cli.log, signals),
         Command::Batch(args) => cli.log.start_plain().and_then(|()| batch::run(&args)),
         Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
         Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),

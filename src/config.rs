@@ -4,14 +4,20 @@
 
 use crate::cli::args::{StopArgs, TuneArgs};
 use crate::error::{Class, Classified};
-use crate::queue::QueueSettings;
+use crate::queue::{LEASE_MIN_MS, QueueSettings, RECEIPT_AGE_MIN_MS};
+use crate::scanner::leader::LeaderSettings;
 use roboflow_fsm::Settings;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Machines of one process at most.
 pub const MAX_MACHINES: u32 = 256;
 /// Frames of a segment at most: a segment is held in memory.
 pub const MAX_SEGMENT_FRAMES: u32 = 10_000;
+/// The shortest time between two rounds of a scanner.
+pub const SCAN_INTERVAL_MIN_MS: u64 = 100;
+/// The shortest time in which a recording settles, where it has to: stamps of files are no finer.
+pub const SETTLE_MIN_MS: u64 = 10;
 /// How often `run` looks at its own queue: claims of a few rows on the local disk.
 pub const RUN_POLL_INTERVAL_MS: u64 = 250;
 
@@ -120,6 +126,64 @@ impl WorkerConfig {
             max_crashes: self.max_attempts,
             ..QueueSettings::default()
         }
+    }
+}
+
+/// What a scanner is set to.
+#[derive(Debug, Clone)]
+pub struct ScannerConfig {
+    /// Between the beginnings of two rounds.
+    pub interval: Duration,
+    /// How long receipts are kept.
+    pub keep_receipts: Duration,
+    /// How it leads.
+    pub leader: LeaderSettings,
+}
+
+impl ScannerConfig {
+    /// Checks and builds. All in milliseconds.
+    ///
+    /// # Errors
+    /// With the arithmetic, when the numbers cannot work together.
+    pub fn build(
+        interval_ms: u64,
+        settle_ms: u64,
+        lease_ms: u64,
+        renew_ms: u64,
+        keep_receipts_ms: u64,
+        name: Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let refused = |text: String| Err(ConfigError(text));
+        if interval_ms < SCAN_INTERVAL_MIN_MS {
+            return refused(format!("--interval {interval_ms} ms: at least {SCAN_INTERVAL_MIN_MS} ms"));
+        }
+        if settle_ms > 0 && settle_ms < SETTLE_MIN_MS {
+            let text = format!(
+                "--settle {settle_ms} ms: 0 for recordings that appear whole, or at least {SETTLE_MIN_MS} ms"
+            );
+            return refused(text);
+        }
+        if renew_ms == 0 || lease_ms < LEASE_MIN_MS || renew_ms.saturating_mul(3) > lease_ms {
+            return refused(format!(
+                "--lease {lease_ms} ms holds no 3 renewals of --renew-interval {renew_ms} ms: 3 x {renew_ms} ms > {lease_ms} ms, \
+                 or one of them is too small"
+            ));
+        }
+        if keep_receipts_ms < RECEIPT_AGE_MIN_MS {
+            return refused(format!(
+                "--keep-receipts {keep_receipts_ms} ms: at least {RECEIPT_AGE_MIN_MS} ms"
+            ));
+        }
+        let duration = Duration::from_millis;
+        Ok(Self {
+            interval: duration(interval_ms),
+            keep_receipts: duration(keep_receipts_ms),
+            leader: LeaderSettings {
+                lease: duration(lease_ms),
+                renew_interval: duration(renew_ms),
+                label: name.unwrap_or_else(host_name),
+            },
+        })
     }
 }
 

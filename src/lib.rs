@@ -43,6 +43,7 @@
 //! | [`batch`] | how far a batch is | touches no job but the assembly it opens |
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
+//! | [`scanner`] | new recordings to batches, and housekeeping | each write of a leader is compared with its term by the queue |
 //! | [`run`] | the `run` command | nothing of its own: queue, worker and assembly as a fleet has them |
 //! | [`bench`](mod@bench) | measurements of the `bench` commands | prints nothing, leaves nothing behind |
 //! | [`cli`] | what was typed | the only texts for errors (anyhow), the only writer of stdout |
@@ -66,6 +67,7 @@ pub mod reaper;
 pub mod recipe;
 pub mod recordings;
 pub mod run;
+pub mod scanner;
 pub mod session;
 pub mod signal;
 pub mod storage;

@@ -91,6 +91,22 @@ metrics! {
     leases_lost,
     /// Jobs of dead workers put back by this process.
     jobs_reclaimed,
+    /// Leads of a role won.
+    leads_won,
+    /// Leads of a role lost.
+    leads_lost,
+    /// Complete rounds of the scanner.
+    scan_rounds,
+    /// Rounds that ended early.
+    scan_failures,
+    /// Keys listed in complete rounds.
+    scan_listed,
+    /// Recordings enqueued by the scanner.
+    scan_recordings,
+    /// Batches that were over, whose staging was removed.
+    batches_swept,
+    /// Old receipts removed.
+    receipts_expired,
     /// Conversion threads' panics.
     conversion_panics,
     /// Frames converted and durable.

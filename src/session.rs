@@ -119,7 +119,7 @@ impl Session {
         let lease_ms = config.settings.lease_ms;
         let parts = Parts {
             queue: self.queue(),
-            lease_home: Home::open(queue(&self.place, self.queue.settings()))?,
+            lease_home: self.home()?,
             opener,
             runtime: self.runtime(),
             clock: self.clock,
@@ -127,6 +127,20 @@ impl Session {
             bite: Box::new(move |board| watchdog::bite(board, lease_ms)),
         };
         Ok(Worker::start(config, parts)?)
+    }
+
+    /// A runtime of its own with a store handle of its own, for what nothing else may delay.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn home(&self) -> Result<Home, SessionError> {
+        Home::open(queue(&self.place, self.queue.settings()))
+    }
+
+    /// Closes the store under whoever still uses it: for a process that owns no job, and whose writes are whole or not at
+    /// all.
+    pub fn abandon(self) {
+        self.runtime.shutdown_timeout(LINGER);
     }
 
     /// Closes the store: every machine has departed.

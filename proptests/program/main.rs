@@ -16,5 +16,6 @@ mod lab;
 mod launch;
 mod leases;
 mod replay;
+mod scanner;
 mod signals;
 mod storm;

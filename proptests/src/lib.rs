@@ -18,6 +18,7 @@ pub mod reckoning;
 pub mod recording;
 pub mod recordings;
 pub mod rewrite;
+pub mod scan_lab;
 pub mod spread_store;
 pub mod staged_episodes;
 pub mod storage_contract;

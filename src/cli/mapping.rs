@@ -3,9 +3,8 @@
 use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output::notice;
 use super::work_failure;
-use crate::convert::infer::infer;
+use crate::convert::infer::infer_first;
 use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping};
-use crate::convert::source::Recording;
 use crate::storage::SharedStorage;
 use crate::work::StopFlag;
 use std::fs;
@@ -34,8 +33,7 @@ pub(crate) fn read(path: &Path) -> Outcome<String> {
 /// # Errors
 /// When the recording cannot be read, or nothing can be made of it.
 pub(crate) fn infer_from(storage: SharedStorage, first: &str, stop: &StopFlag) -> Outcome<String> {
-    let recording = Recording::open(storage, first, stop).map_err(|error| work_failure(error.into()))?;
-    let inferred = infer(&recording, stop).map_err(work_failure)?;
+    let inferred = infer_first(storage, first, stop).map_err(work_failure)?;
     let notes: String = inferred.notes.iter().map(|note| format!("\n  {note}")).collect();
     notice(&format!(
         "no --mapping: inferred this one from {first}, and saved it with the dataset{notes}\n\n{}",

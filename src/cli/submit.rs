@@ -118,7 +118,10 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
         .runtime()
         .block_on(async {
             queue.put_config(&plan.terms.mapping).await?;
-            queue.submit(&batch, &jobs).await
+            let submitted = queue.submit(&batch, &jobs).await?;
+            // Where all was done before, the assembly may be due now, and nobody else looks for a while.
+            queue.submit_assembly(batch.id).await?;
+            Ok(submitted)
         })
         .map_err(queue_failure)?;
     if !args.wait {

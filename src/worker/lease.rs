@@ -80,6 +80,11 @@ impl Home {
         let queue = runtime.block_on(open)?;
         Ok(Self { runtime, queue })
     }
+
+    /// What it is made of.
+    pub fn into_parts(self) -> (Runtime, Queue) {
+        (self.runtime, self.queue)
+    }
 }
 
 impl Lease {

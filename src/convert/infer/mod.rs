@@ -19,6 +19,7 @@ mod write;
 
 use super::source::{Recording, TimeSource, TopicId};
 use super::{StopFlag, WorkError};
+use crate::storage::SharedStorage;
 use candidate::{Candidate, Role};
 
 /// Topics that the error lists.
@@ -42,6 +43,14 @@ struct Choice {
     task: Option<Candidate>,
     fps: u32,
     fps_reason: String,
+}
+
+/// Guesses a mapping from the recording under this key.
+///
+/// # Errors
+/// As [`infer`], and when it is no recording.
+pub fn infer_first(storage: SharedStorage, key: &str, stop: &StopFlag) -> Result<Inferred, WorkError> {
+    infer(&Recording::open(storage, key, stop)?, stop)
 }
 
 /// Guesses a mapping from the recording's topics.
