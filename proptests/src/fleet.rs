@@ -193,9 +193,19 @@ impl FleetLab {
             Role::Scanner => {
                 let (input, out) = (self.url("in/"), self.url("sets"));
                 let words = ["scanner", "--input", &input, "--out", &out, "--mapping", "robot.toml"];
-                let more = ["--settle", SETTLE, "--interval", SCAN_INTERVAL];
-                let arguments = words.into_iter().chain(more).map(str::to_owned).collect();
-                (format!("scanner-{}", self.started), arguments)
+                let name = format!("scanner-{}", self.started);
+                let pace = [
+                    "--settle",
+                    SETTLE,
+                    "--interval",
+                    SCAN_INTERVAL,
+                    "--lease",
+                    "5s",
+                    "--renew-interval",
+                    "1s",
+                ];
+                let words = words.into_iter().chain(pace).chain(["--name", &name]);
+                (name.clone(), words.map(str::to_owned).collect())
             }
         };
         arguments.extend(self.common());

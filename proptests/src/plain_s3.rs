@@ -86,7 +86,7 @@ impl PlainS3 {
         stream.set_read_timeout(Some(LIMIT)).expect("a limit can be set");
         let path = format!("/{}/{}", self.bucket, encode(key, true));
         let head = format!(
-            "{method} {path}?{query} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path}?{query} HTTP/1.1\r\nHost: {}\r\nAuthorization: AWS plain:plain\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             self.server,
             body.len()
         );
