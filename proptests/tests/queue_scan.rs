@@ -242,3 +242,28 @@ async fn what_may_have_happened_is_not_said_to_have_not() {
     assert!(bench.queue.series(series().id()).await.unwrap().is_some());
     bench.check();
 }
+
+#[tokio::test]
+async fn a_page_with_more_news_than_a_transaction_takes_moves_the_cursor_with_its_last_part() {
+    let (bench, lead) = bench().await;
+    bench.queue.scan_begin(&lead, &series()).await.unwrap();
+    let mut commits = 0;
+    bench.store.inject(Some(Box::new(move |call| match call {
+        Call::Commit { writes } => {
+            commits += 1;
+            assert!(writes <= 200, "{writes} writes are more than every store takes at once");
+            if commits == 2 { Fault::Unavailable } else { Fault::None }
+        }
+        _ => Fault::None,
+    })));
+    bench.queue.scan_page(&lead, &series(), &recordings(0..100), "k").await.unwrap_err();
+    let record = bench.queue.series(series().id()).await.unwrap().unwrap();
+    let round = record.round.unwrap();
+    assert_eq!((record.enqueued, round.new, round.cursor), (32, 32, None), "its first part alone is there");
+    bench.check();
+    let done = bench.queue.scan_page(&lead, &series(), &recordings(0..100), "k").await.unwrap();
+    assert_eq!(done, ScanPage { new: 68, already: 32 });
+    let record = bench.queue.series(series().id()).await.unwrap().unwrap();
+    assert_eq!((record.enqueued, record.round.unwrap().cursor.as_deref()), (100, Some("k")));
+    bench.check();
+}

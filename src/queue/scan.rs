@@ -1,7 +1,7 @@
 //! The scanner's transactions: a round begun, a page enqueued, a round ended.
 //!
-//! It lists nothing and knows no storage. Each page of a listing is one transaction: what is new is enqueued and the
-//! cursor moved, by the leader alone, so that a scan that dies anywhere goes on behind its last page.
+//! It lists nothing and knows no storage. What is new of a page is enqueued by the leader alone, as much as a transaction
+//! takes in one, and the last of them moves the cursor: a scan that dies anywhere goes on behind its last whole page.
 
 use super::Queue;
 use super::batch::{NewJob, check_batch, check_jobs, check_text};
@@ -9,11 +9,19 @@ use super::error::{Halt, QueueError};
 use super::leader::Leadership;
 use super::record::{BatchId, BatchRecord, SeriesId};
 use super::series::{Answer, Mark, NewSeries, Round, RoundEnd, ScanPage, ScanRecord};
+use super::settings::SUBMIT_PAGE;
 use super::tx::Tx;
 use std::collections::BTreeSet;
 
-/// The most recordings in one page of a scan: its transaction writes several keys for each.
+/// The most recordings in one page of a scan. Most are known on most rounds, and found out with one question.
 pub const SCAN_PAGE_MAX: usize = 256;
+
+/// Where a page ends, and whether this part of it is the last.
+#[derive(Debug, Clone, Copy)]
+struct Cursor<'a> {
+    to: &'a str,
+    moves: bool,
+}
 
 impl Queue {
     /// Begins a round, or goes on with the one under way: its cursor says behind which key. Under another mapping,
@@ -64,10 +72,9 @@ impl Queue {
         Ok(record)
     }
 
-    /// One page of the listing, in one transaction: enqueues what is new into the batch being filled, or the next one,
-    /// and moves the cursor. `page` holds the recordings that are ready, at most [`SCAN_PAGE_MAX`]; `cursor` is the last
-    /// key listed, also where that one still waits. Durable when it returns; after an error the same page may be given
-    /// again.
+    /// One page of the listing: enqueues what is new into the batch being filled, or the next one, and moves the cursor.
+    /// `page` holds the recordings that are ready, at most [`SCAN_PAGE_MAX`]; `cursor` is the last key listed, also where
+    /// that one still waits. Durable when it returns; after an error the same page may be given again.
     ///
     /// [`QueueError::Refused`]: no round of this series is under way, or it stands behind the cursor.
     pub async fn scan_page(
@@ -84,11 +91,36 @@ impl Queue {
         }
         check_jobs(page)?;
         check_text("cursor", cursor)?;
-        let nonce = self.dice.up_to(u64::MAX);
-        self.transact_idempotent("scan a page", |tx| {
-            self.scan_page_once(tx, lead, series, page, cursor, nonce)
-        })
-        .await
+        let unknown = self.transact("look at a page", |tx| self.unknown(tx, series, page)).await?;
+        let mut done = ScanPage { new: 0, already: (page.len() - unknown.len()) as u64 };
+        let mut parts = unknown.chunks(SUBMIT_PAGE);
+        let mut part = parts.next().unwrap_or_default();
+        loop {
+            let next = parts.next();
+            let cursor = Cursor { to: cursor, moves: next.is_none() };
+            let nonce = self.dice.up_to(u64::MAX);
+            let did = self
+                .transact_idempotent("scan a page", |tx| {
+                    self.scan_page_once(tx, lead, series, part, cursor, nonce)
+                })
+                .await?;
+            done.new += did.new;
+            done.already += did.already;
+            match next {
+                Some(next) => part = next,
+                None => return Ok(done),
+            }
+        }
+    }
+
+    /// The recordings of a page that were not submitted before, found out with one question. What was seen once is seen
+    /// for ever; what was not is looked at again where that counts.
+    async fn unknown(&self, mut tx: Tx, series: &NewSeries, page: &[NewJob]) -> Result<Vec<NewJob>, Halt> {
+        let seen = |job: &NewJob| self.keys.seen(&job.source.seen_hash(series.base(), &series.config));
+        let keys: Vec<Vec<u8>> = page.iter().map(seen).collect();
+        let known: BTreeSet<Vec<u8>> = tx.peek_all(&keys).await?.into_iter().map(|(key, _)| key).collect();
+        let jobs = page.iter().zip(keys).filter(|(_, key)| !known.contains(key));
+        Ok(jobs.map(|(job, _)| job.clone()).collect())
     }
 
     async fn scan_page_once(
@@ -97,7 +129,7 @@ impl Queue {
         lead: &Leadership,
         series: &NewSeries,
         page: &[NewJob],
-        cursor: &str,
+        cursor: Cursor<'_>,
         nonce: u64,
     ) -> Result<ScanPage, Halt> {
         tx.check_leads(lead).await?;
@@ -105,7 +137,7 @@ impl Queue {
         if let Some(Answer::Page(done)) = record.answered(nonce, lead.term) {
             return Ok(done);
         }
-        record.round_mut(series)?.move_to(cursor)?;
+        record.round_mut(series)?.move_to(cursor.to, cursor.moves)?;
         let done = self.enqueue_page(&mut tx, &mut record, series, page, nonce).await?;
         record.round_mut(series)?.new += done.new;
         record.enqueued += done.new;
@@ -123,14 +155,11 @@ impl Queue {
         page: &[NewJob],
         nonce: u64,
     ) -> Result<ScanPage, Halt> {
-        let known = self.known(tx, series, page).await?;
         let mut done = ScanPage::default();
         let mut filling: Option<BatchRecord> = None;
         for job in page {
             let hash = job.source.seen_hash(series.base(), &series.config);
-            let seen = self.keys.seen(&hash);
-            // What is seen once is seen for ever; that something was not seen must be part of the conflict check.
-            if known.contains(&seen) || tx.get(&seen).await?.is_some() {
+            if tx.get(&self.keys.seen(&hash)).await?.is_some() {
                 done.already += 1;
                 continue;
             }
@@ -146,18 +175,6 @@ impl Queue {
             tx.put_batch(&batch)?;
         }
         Ok(done)
-    }
-
-    /// Which recordings of a page were submitted before, read in one journey.
-    async fn known(
-        &self,
-        tx: &mut Tx,
-        series: &NewSeries,
-        page: &[NewJob],
-    ) -> Result<BTreeSet<Vec<u8>>, Halt> {
-        let seen = |job: &NewJob| self.keys.seen(&job.source.seen_hash(series.base(), &series.config));
-        let keys: Vec<Vec<u8>> = page.iter().map(seen).collect();
-        Ok(tx.peek_all(&keys).await?.into_iter().map(|(key, _)| key).collect())
     }
 
     /// The batch to fill: the open one, or the next number when there is none, or when it is full or was sealed.

@@ -181,13 +181,15 @@ impl ScanRecord {
 }
 
 impl Round {
-    /// Moves the cursor forward.
-    pub(super) fn move_to(&mut self, cursor: &str) -> Result<(), Halt> {
+    /// Refuses a cursor that goes back, and moves to it if this is the last part of its page.
+    pub(super) fn move_to(&mut self, cursor: &str, last: bool) -> Result<(), Halt> {
         if let Some(before) = self.cursor.as_deref().filter(|before| *before > cursor) {
             let reason = format!("the scan stands at {before:?} and does not go back to {cursor:?}");
             return Err(QueueError::refused(reason).into());
         }
-        self.cursor = Some(cursor.to_owned());
+        if last {
+            self.cursor = Some(cursor.to_owned());
+        }
         Ok(())
     }
 }
