@@ -26,9 +26,9 @@ fn main() {
     let runs = runs(20);
     let mut lab = fresh();
     lab.record("short", 20, &Robot { seconds: 2.0, ..Robot::default() });
-    lab.upload("short");
+    lab.upload("short", "in/short");
     lab.record("long", 1, &Robot { seconds: 3600.0, joint_rate: 60.0, ..Robot::default() });
-    lab.upload("long");
+    lab.upload("long", "in/long");
     let idle = Series::of(runs, |_| vec![idle_exit(&mut lab)]);
     println!("{runs} runs each; milliseconds");
     println!("{:<48} {:>9} {:>9} {:>9}", "", "p50", "p99", "max");
@@ -128,7 +128,7 @@ fn release(lab: &mut FleetLab, run: usize) -> Vec<f64> {
 /// The only job is held by a worker that is killed; an idle one takes it over.
 fn kill(mut lab: FleetLab) -> Vec<f64> {
     lab.record("long", 1, &Robot { seconds: 1200.0, joint_rate: 60.0, ..Robot::default() });
-    lab.upload("long");
+    lab.upload("long", "in/long");
     submit(&lab, "long", "long");
     let mut victim = lab.start(Role::Worker);
     await_step(&lab, &mut victim, "Convert:Durable");

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 fn two_scanners_and_three_workers_make_the_bytes_of_one_machine() {
     let mut lab = lab("converts", 1);
     lab.record("all", 40, &Robot { seconds: 3.0, cameras: 1, ..Robot::default() });
-    lab.upload("all");
+    lab.upload("all", "in");
     let roles = [Role::Scanner, Role::Scanner, Role::Worker, Role::Worker, Role::Worker];
     let mut members: Vec<_> = roles.into_iter().map(|role| lab.start(role)).collect();
     let took = lab.until(&mut members, "the dataset", |lab| lab.is_complete("sets/batch-0001"));

@@ -214,17 +214,17 @@ impl FleetLab {
         Member { name, role, running }
     }
 
-    /// Writes recordings to `in/ROUND/`, the same for the same robot, and the mapping for all of them to `robot.toml`.
+    /// Writes recordings to `in/ROUND/ROUND-0000.mcap` and so on, the same for the same robot, and the mapping for all of them to `robot.toml`.
     pub fn record(&self, round: &str, count: usize, robot: &Robot) {
         let folder = self.path("in").join(round);
         std::fs::create_dir_all(&folder).unwrap();
         for number in 0..count {
             let robot = Robot { seed: robot.seed.wrapping_mul(1000) + number as u64, ..robot.clone() };
-            robot.write(&folder.join(format!("r{number:04}.mcap")));
+            robot.write(&folder.join(format!("{round}-{number:04}.mcap")));
         }
         let mapping = self.path("robot.toml");
         if !mapping.exists() {
-            let one = folder.join("r0000.mcap");
+            let one = folder.join(format!("{round}-0000.mcap"));
             let ended =
                 self.program.run(self.folder.path(), ["inspect", one.to_str().expect("UTF-8"), "--suggest"]);
             ended.expect_code(0);
@@ -232,21 +232,18 @@ impl FleetLab {
         }
     }
 
-    /// Uploads the recordings of a round to the bucket, under the same names.
-    pub fn upload(&self, round: &str) {
+    /// Uploads the recordings of a round to a folder of the bucket, under the names that they have on disk.
+    pub fn upload(&self, round: &str, to: &str) {
         for entry in std::fs::read_dir(self.path("in").join(round)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().expect("UTF-8").to_owned();
-            self.s3.put(&format!("{}/in/{round}/{name}", self.root), &std::fs::read(&path).unwrap());
+            self.s3.put(&format!("{}/{to}/{name}", self.root), &std::fs::read(&path).unwrap());
         }
     }
 
-    /// What one machine makes of a round's recordings, with `roboflow run`. They have the names that the scanner gives them.
+    /// What one machine makes of a round's recordings, with `roboflow run`.
     pub fn reference(&self, round: &str) -> Dataset {
-        let alone = self.path(&format!("alone-{round}"));
-        std::fs::create_dir_all(&alone).unwrap();
-        std::os::unix::fs::symlink(self.path("in").join(round), alone.join(round)).unwrap();
-        self.run_alone(&alone, &format!("reference-{round}"))
+        self.run_alone(&self.path("in").join(round), &format!("reference-{round}"))
     }
 
     /// `roboflow run` over a folder.

@@ -147,7 +147,7 @@ impl Sky<'_> {
         let round = format!("round-{}", self.toll.rounds + 1);
         let robot = Robot { seed: u64::from(self.toll.rounds) + 1, ..self.storm.robot.clone() };
         self.lab.record(&round, self.storm.recordings, &robot);
-        self.lab.upload(&round);
+        self.lab.upload(&round, "in");
     }
 
     fn within(&mut self, at_most: Duration) -> Duration {
