@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[test]
 fn a_storm_changes_no_byte_and_loses_no_claim() {
-    let (seed, seconds) = (setting("SEED", 1), setting("SECONDS", 40));
+    let (seed, seconds) = (setting("SEED", 1), setting("SECONDS", 30));
     println!("SEED={seed} SECONDS={seconds}");
     let mut lab = lab("storm", seed);
     let storm = Storm {
@@ -18,7 +18,7 @@ fn a_storm_changes_no_byte_and_loses_no_claim() {
         recordings: 40,
         robot: Robot { seconds: 20.0, cameras: 1, ..Robot::default() },
         blow_every: Duration::from_secs(4),
-        store_every: Duration::from_secs(40),
+        store_every: Duration::from_secs(25),
     };
     let toll = pass_over(&mut lab, &storm);
     for round in 1..=toll.rounds {
