@@ -203,11 +203,11 @@ fn bytes_of_another_encoding_than_the_label_are_named() {
 
 #[test]
 fn an_encoding_that_is_not_read_fails_only_when_its_topic_is_asked_for() {
-    let typed = ("foxglove.Log", "protobuf", "", "protobuf");
+    let typed = ("foxglove.Log", "flatbuffer", "", "flatbuffer");
     let recording = open(&write_mcap(WriteOptions::new(), typed, &[("/log", 5, b"x")]).unwrap()).unwrap();
     assert_eq!(all(&recording, TimeSource::Log)[0].len(), 1);
     let error = recording.schema(TopicId(0), &StopFlag::default()).unwrap_err().to_string();
-    assert!(error.contains("/log") && error.contains("protobuf"), "{error}");
+    assert!(error.contains("/log") && error.contains("flatbuffer"), "{error}");
     let wrong = open(&real("rosbag2/wrong_rmw_test_0.mcap")).unwrap();
     let errors = (0..wrong.topics().len()).filter(|i| Schema::parse(&wrong.topics()[*i]).is_err()).count();
     assert!(errors > 0);

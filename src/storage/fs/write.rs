@@ -53,9 +53,11 @@ impl FsWriter {
     fn settle(&mut self) -> io::Result<()> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
+        // Opened before: once the object has its name, another process may remove it, and the empty folder with it.
+        let folder = File::open(&self.folder)?;
         fs::rename(&self.temporary, &self.target)?;
         self.renamed = true;
-        sync_folder(&self.folder)
+        folder.sync_all()
     }
 
     /// An error that keeps its kind, and says where it happened and what to do.
