@@ -6,12 +6,16 @@ use crate::convert::mapping::Mapping;
 use crate::convert::recording::RecordingWork;
 use crate::error::{Class, Classified};
 use crate::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
-use crate::queue::{BatchRecord, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, Source};
+use crate::queue::{
+    BatchRecord, ConfigHash, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, Source,
+};
 use crate::storage::{Places, StorageError};
 use crate::work::{StopFlag, Work, WorkError};
 use crate::worker::Assignment;
 use crate::worker::conversion::Opener;
 use roboflow_fsm::id::JobId;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -24,12 +28,17 @@ const PAGE: usize = 512;
 /// Where the assembly keeps what is between its segments, below the staging.
 const ASSEMBLY_PREFIX: &str = "assembly/";
 
+/// Mappings kept: a worker mostly converts recordings of a few batches.
+const MAPPINGS_KEPT: usize = 8;
+
 /// Opens recordings and assemblies, over the queue's records of them.
 #[derive(Debug)]
 pub struct DatasetOpener {
     queue: Queue,
     runtime: Handle,
     places: Places,
+    /// By their hash, the latest used last: what a hash names never changes.
+    mappings: Mutex<VecDeque<(ConfigHash, Arc<str>)>>,
 }
 
 /// Where a recording's segments are staged, below its batch's staging.
@@ -41,12 +50,12 @@ impl Opener for DatasetOpener {
     fn open(&self, assignment: &Assignment, stop: &StopFlag) -> Result<Box<dyn Work>, WorkError> {
         let record = &assignment.record;
         let batch = &assignment.batch;
-        let mapping_text = self.ask(stop, || self.runtime.block_on(self.queue.config(&batch.config)))?;
+        let mapping_text = self.mapping(&batch.config, stop)?;
         match &record.kind {
             JobKind::Convert { source } => {
                 recording(&self.places, record.id, source, batch, &mapping_text, stop)
             }
-            JobKind::Assemble => self.assembly(batch, mapping_text, stop),
+            JobKind::Assemble => self.assembly(batch, mapping_text.to_string(), stop),
         }
     }
 }
@@ -92,7 +101,29 @@ fn storage(error: StorageError) -> WorkError {
 impl DatasetOpener {
     /// Over this queue. `runtime` is where its operations run; never one that the conversion threads belong to.
     pub fn new(queue: Queue, runtime: Handle, places: Places) -> Self {
-        Self { queue, runtime, places }
+        Self { queue, runtime, places, mappings: Mutex::default() }
+    }
+
+    /// A mapping's text, from the queue where it is not one of the latest used.
+    fn mapping(&self, config: &ConfigHash, stop: &StopFlag) -> Result<Arc<str>, WorkError> {
+        let kept = || self.mappings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mappings = kept();
+        if let Some(found) =
+            mappings.iter().position(|(hash, _)| hash == config).and_then(|at| mappings.remove(at))
+        {
+            let text = Arc::clone(&found.1);
+            mappings.push_back(found);
+            return Ok(text);
+        }
+        drop(mappings);
+        let text: Arc<str> = self.ask(stop, || self.runtime.block_on(self.queue.config(config)))?.into();
+        let mut mappings = kept();
+        mappings.retain(|(hash, _)| hash != config);
+        mappings.push_back((*config, Arc::clone(&text)));
+        if mappings.len() > MAPPINGS_KEPT {
+            mappings.pop_front();
+        }
+        Ok(text)
     }
 
     fn assembly(

@@ -6,6 +6,7 @@ use roboflow_proptests::recording::Robot;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
+use std::time::{Duration, Instant};
 
 /// The queue of all these tests.
 const QUEUE: &str = "--store sqlite:queue.db";
@@ -127,6 +128,18 @@ fn waiting_ends_with_65_and_the_reasons_when_recordings_fail() {
 }
 
 #[test]
+fn a_worker_that_cannot_reach_the_storage_it_is_told_of_ends_at_once() {
+    let lab = Lab::with(1, &short());
+    lab.run(&format!("submit in --out set {QUEUE}")).expect_code(0);
+    let refused = lab.run(&format!("worker {QUEUE} --input nowhere"));
+    assert!(refused.expect_code(73).stderr.contains("nowhere"), "{}", refused.stderr);
+    assert_eq!(json(&lab, "jobs stats")["ready"], 1, "no job was failed by it");
+    let mut running = lab.start(&format!("worker {QUEUE} --input in"));
+    assert!(running.until_says("working until asked to stop"));
+    stop(running);
+}
+
+#[test]
 fn a_wait_that_is_cut_short_leaves_the_batch_going() {
     let lab = Lab::with(1, &short());
     let mut waiting = lab.start(&format!("submit in --out set --wait {QUEUE}"));
@@ -152,9 +165,12 @@ fn a_batch_is_cancelled_while_a_worker_is_on_it_within_a_renewal() {
     }));
     let cancelled = lab.run(&format!("batch cancel {} {QUEUE}", &batch[..8]));
     assert!(cancelled.expect_code(0).stdout.contains("1 jobs now, 1 in hand"), "{}", cancelled.stdout);
+    let asked = Instant::now();
     assert!(worker.until("the job to be handed back", || {
         json(&lab, &format!("batch get {batch}"))["stage"] == "cancelled"
     }));
+    // A renewal each 500 ms, then the segment in hand is cancelled; the rest is this test's own asking.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     let stats = json(&lab, &format!("jobs stats --batch {}", &batch[..4]));
     assert_eq!((&stats["cancelled"], &stats["submitted"]), (&2.into(), &2.into()), "{stats}");
     stop(worker);

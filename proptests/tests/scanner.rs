@@ -121,6 +121,26 @@ fn a_scan_killed_at_any_step_goes_on_and_nothing_is_enqueued_twice_or_left_out()
 }
 
 #[test]
+fn a_round_that_fails_once_at_any_step_is_made_good_by_the_next_of_the_same_scanner() {
+    for recordings in [3, MANY] {
+        for step in every_step(recordings) {
+            let lab = ScanLab::new(Duration::ZERO);
+            lab.add(0..recordings);
+            let steps = Steps::default();
+            steps.fail_once_in(step);
+            let (lead, mut scan) = (lab.lead(1), lab.scanner(&steps));
+            let mut failed = 0;
+            for _ in 0..4 {
+                failed += u32::from(scan.round(&lead).is_err());
+            }
+            assert!(failed <= 1, "step {step} of {recordings}");
+            assert_eq!(lab.enqueued(), names(0..recordings), "step {step} of {recordings}");
+            check(&lab);
+        }
+    }
+}
+
+#[test]
 fn a_batch_is_sealed_by_the_first_round_that_brings_nothing_and_in_which_nothing_waits() {
     let lab = ScanLab::new(Duration::from_secs(60));
     lab.add(0..3);

@@ -1,7 +1,7 @@
 //! `roboflow worker`: works on an existing queue until asked to stop.
 
 use super::args::{LogArgs, StopArgs, TuneArgs};
-use super::exit::{Code, OrExit, Outcome, session_failure};
+use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
@@ -9,6 +9,7 @@ use crate::config::{Defaults, WorkerConfig};
 use crate::dataset::DatasetOpener;
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
+use crate::work::StopFlag;
 use clap::Args;
 use indicatif::MultiProgress;
 use std::sync::Arc;
@@ -29,6 +30,10 @@ pub(super) struct WorkerArgs {
     /// Jobs at once
     #[arg(long, short, value_name = "N", default_value_t = 1, env = "WORKER_MAX_CONCURRENT_JOBS")]
     workers: u32,
+    /// Where recordings lie. Nothing is taken from it here: it is opened at start, so that a worker without access ends at once
+    /// instead of failing jobs
+    #[arg(long = "input", value_name = "URL", env = "STORAGE_URL")]
+    input: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -46,9 +51,20 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
         .or_exit(Code::Config)?;
     let place = args.store.required(args.tune.store_sync)?;
     let settings = args.store.queue_settings(config.queue_settings())?;
+    let places = args.storage.places();
+    if let Some(input) = &args.input {
+        let tried = places.open(input, &StopFlag::default()).and_then(|place| {
+            let first = place.list("")?.next();
+            first.transpose().map(drop)
+        });
+        tried.map_err(|error| Failure {
+            code: storage_code(&error, Code::CannotCreate),
+            error: error.into(),
+        })?;
+    }
     let session = Session::open_existing(&place, settings, clock).map_err(session_failure)?;
     let metrics = session.metrics();
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), args.storage.places()));
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places));
     let worker = session.start(&config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&roboflow_fsm::Input::Signal(signal))));
