@@ -21,7 +21,7 @@ const RENEW_AFTER: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Workers on one queue.
-pub struct Fleet {
+pub(crate) struct Fleet {
     queue: Queue,
     store: SharedStore,
     jobs: u32,
@@ -34,7 +34,7 @@ type Starts = Arc<AtomicU32>;
 
 impl Fleet {
     /// Submits so many recordings and starts one worker a store.
-    pub async fn start(stores: Vec<SharedStore>, jobs: u32) -> Self {
+    pub(crate) async fn start(stores: Vec<SharedStore>, jobs: u32) -> Self {
         let open = |store: &SharedStore| Queue::new(Arc::clone(store), QueueSettings::default());
         let store = Arc::clone(stores.first().unwrap());
         let queue = open(&store);
@@ -54,12 +54,12 @@ impl Fleet {
     }
 
     /// Checks Q1–Q4 over the whole keyspace, now.
-    pub async fn check(&self) {
+    pub(crate) async fn check(&self) {
         check(&self.queue, &dump(&self.store).await, &mut History::new());
     }
 
     /// Waits until every job is done, and checks them and the keyspace.
-    pub async fn finish(self, within: Duration) {
+    pub(crate) async fn finish(self, within: Duration) {
         let begun = Instant::now();
         loop {
             let page = persist(async || self.queue.list(&JobFilter::default(), None, usize::MAX).await).await;

@@ -18,7 +18,7 @@ const FENCED: &[u8] = b"fenced";
 
 /// What was met.
 #[derive(Debug, Default)]
-pub struct Met {
+pub(crate) struct Met {
     pub added: AtomicU64,
     pub conflicts: AtomicU64,
     pub unavailable: AtomicU64,
@@ -28,7 +28,7 @@ pub struct Met {
 }
 
 /// A ledger under way.
-pub struct Ledger {
+pub(crate) struct Ledger {
     pub met: Arc<Met>,
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<u64>>,
@@ -48,7 +48,7 @@ fn number(bytes: Option<Vec<u8>>) -> u64 {
 
 impl Ledger {
     /// Starts one task a store.
-    pub fn start(stores: Vec<SharedStore>) -> Self {
+    pub(crate) fn start(stores: Vec<SharedStore>) -> Self {
         let (met, stop) = (Arc::<Met>::default(), Arc::<AtomicBool>::default());
         let tasks = (0..).zip(stores).map(|(who, store)| {
             let (met, stop) = (Arc::clone(&met), Arc::clone(&stop));
@@ -58,12 +58,12 @@ impl Ledger {
     }
 
     /// How many additions were confirmed so far.
-    pub fn added(&self) -> u64 {
+    pub(crate) fn added(&self) -> u64 {
         self.met.added.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more additions were confirmed, and says how long that took.
-    pub async fn goes_on(&self, more: u64, within: Duration) -> Duration {
+    pub(crate) async fn goes_on(&self, more: u64, within: Duration) -> Duration {
         let (begun, target) = (tokio::time::Instant::now(), self.added() + more);
         while self.added() < target {
             assert!(begun.elapsed() < within, "no progress within {within:?}: {:?}", self.met);
@@ -73,7 +73,7 @@ impl Ledger {
     }
 
     /// Ends it, and checks that nothing was lost or doubled.
-    pub async fn finish(self, store: &SharedStore) {
+    pub(crate) async fn finish(self, store: &SharedStore) {
         self.stop.store(true, Ordering::Relaxed);
         let mut confirmed = 0;
         for task in self.tasks {

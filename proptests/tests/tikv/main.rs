@@ -11,6 +11,7 @@
     clippy::indexing_slicing,
     reason = "helpers of tests fail the test at once, and say what they measured"
 )]
+#![expect(clippy::await_holding_lock, reason = "one test at a time has the cluster, on a runtime of its own")]
 
 mod contract;
 mod faults;
