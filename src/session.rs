@@ -12,9 +12,9 @@ use crate::store::{StoreError, StorePlace};
 use crate::worker::conversion::Opener;
 use crate::worker::lease::Home;
 use crate::worker::{Departed, Parts, StartError, Worker, watchdog};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, thread};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads of the runtime: it only waits for the store.
@@ -137,10 +137,11 @@ impl Session {
         Home::open(queue(&self.place, self.queue.settings()))
     }
 
-    /// Closes the store under whoever still uses it: for a process that owns no job, and whose writes are whole or not at
-    /// all.
+    /// Leaves the store to the end of the process, which follows: for one that owns no job, and whose writes are whole or not
+    /// at all. Threads may still be waiting for the store; a runtime that ended under them would be a panic.
     pub fn abandon(self) {
-        self.runtime.shutdown_timeout(LINGER);
+        thread::sleep(LINGER);
+        std::mem::forget(self.runtime);
     }
 
     /// Closes the store: every machine has departed.

@@ -153,3 +153,28 @@ fn what_cannot_work_is_refused_at_once_and_says_what_to_do() {
     assert!(foreign.expect_code(73).stderr.contains("choose another --out"), "{}", foreign.stderr);
     assert_eq!(dataset_bytes(&lab.path("theirs")), before);
 }
+
+/// The store is away for a while: nobody ends for that. Asked to stop meanwhile, a scanner ends all the same.
+#[test]
+fn a_store_that_is_away_is_waited_for_and_a_stop_meanwhile_is_clean() {
+    let lab = Lab::with(1, &short());
+    let mut scanner = scanner(&lab, "one", "");
+    assert!(scanner.until("the recording", || {
+        lab.path("queue.db").exists() && json(&lab, "jobs stats")["submitted"] == 1
+    }));
+    let other = rusqlite::Connection::open(lab.path("queue.db")).unwrap();
+    other.busy_timeout(Duration::from_secs(60)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(scanner.until_says("trying again"), "it says what it waits for");
+    assert!(scanner.until_says("leads no more"), "and believes in its lead no longer than it may");
+    other.execute_batch("ROLLBACK").unwrap();
+    short().write(&lab.path("in/r8.mcap"));
+    assert!(scanner.until("the new recording", || json(&lab, "jobs stats")["submitted"] == 2));
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(scanner.until_says("tried again"));
+    scanner.signal(Signal::TERM);
+    let asked = Instant::now();
+    let ended = scanner.wait();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(!ended.expect_code(0).stderr.contains("panicked"), "{}", ended.stderr);
+}
