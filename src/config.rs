@@ -2,7 +2,7 @@
 //!
 //! Architecture Invariant: nothing is opened here. A setting that cannot be right is refused before anything is.
 
-use crate::cli::args::{StopArgs, TuneArgs};
+use crate::cli::args::{LimitArgs, StopArgs, TuneArgs};
 use crate::error::{Class, Classified};
 use crate::queue::{LEASE_MIN_MS, QueueSettings, RECEIPT_AGE_MIN_MS};
 use crate::scanner::leader::LeaderSettings;
@@ -104,13 +104,10 @@ impl WorkerConfig {
                 "--workers {machines}: it must be between 1 and {MAX_MACHINES}"
             )));
         }
-        if tune.max_attempts == 0 {
-            return Err(ConfigError("--max-attempts 0: a job needs at least one attempt".to_owned()));
-        }
         Ok(Self {
             settings,
             machines,
-            max_attempts: tune.max_attempts,
+            max_attempts: max_attempts(tune.limit)?,
             label: tune.name.clone().unwrap_or_else(host_name),
             transition_log: tune.transition_log.clone(),
         })
@@ -120,13 +117,24 @@ impl WorkerConfig {
 impl WorkerConfig {
     /// What the queue is set to accordingly. Failures and crashes have the same limit.
     pub fn queue_settings(&self) -> QueueSettings {
-        QueueSettings {
-            lease_ms: self.settings.lease_ms,
-            max_attempts: self.max_attempts,
-            max_crashes: self.max_attempts,
-            ..QueueSettings::default()
-        }
+        QueueSettings { lease_ms: self.settings.lease_ms, ..limited(self.max_attempts) }
     }
+}
+
+/// Checks how often a job is tried.
+///
+/// # Errors
+/// When it is never.
+pub fn max_attempts(limit: LimitArgs) -> Result<u32, ConfigError> {
+    match limit.max_attempts {
+        0 => Err(ConfigError("--max-attempts 0: a job needs at least one attempt".to_owned())),
+        attempts => Ok(attempts),
+    }
+}
+
+/// A queue whose jobs are given up after so many failures, or crashes.
+pub fn limited(max_attempts: u32) -> QueueSettings {
+    QueueSettings { max_attempts, max_crashes: max_attempts, ..QueueSettings::default() }
 }
 
 /// What a scanner is set to.
@@ -203,4 +211,18 @@ pub fn segment_frames(frames: u32) -> Result<u32, ConfigError> {
 /// This host's name, for people.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_and_crashes_have_one_limit_and_it_is_not_none() {
+        let settings = limited(max_attempts(LimitArgs { max_attempts: 7 }).unwrap());
+        assert_eq!((settings.max_attempts, settings.max_crashes), (7, 7));
+        assert!(
+            max_attempts(LimitArgs { max_attempts: 0 }).unwrap_err().to_string().contains("--max-attempts")
+        );
+    }
 }

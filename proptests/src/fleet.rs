@@ -203,6 +203,8 @@ impl FleetLab {
                     "5s",
                     "--renew-interval",
                     "1s",
+                    "--max-attempts",
+                    "100",
                 ];
                 let words = words.into_iter().chain(pace).chain(["--name", &name]);
                 (name.clone(), words.map(str::to_owned).collect())

@@ -60,6 +60,21 @@ pub struct StopArgs {
     pub finish_if_fits: Option<bool>,
 }
 
+/// When a job is given up: for every process that takes expired leases back, and the same in all of them.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LimitArgs {
+    /// Bury a job after this many failed attempts or crashes; interruptions never count. Workers and scanners of one queue
+    /// should be told the same
+    #[arg(
+        long,
+        default_value_t = 3,
+        value_name = "N",
+        env = "WORKER_MAX_ATTEMPTS",
+        help_heading = "Advanced"
+    )]
+    pub max_attempts: u32,
+}
+
 /// Leases, checkpoints and polling.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Advanced")]
@@ -73,9 +88,9 @@ pub struct TuneArgs {
     /// Checkpoint at the first segment boundary after this long
     #[arg(long, default_value = "10s", value_name = "DURATION", env = "WORKER_CHECKPOINT_INTERVAL_SECS")]
     pub checkpoint_interval_secs: Millis,
-    /// Bury a job after this many failed attempts or crashes; interruptions never count
-    #[arg(long, default_value_t = 3, value_name = "N", env = "WORKER_MAX_ATTEMPTS")]
-    pub max_attempts: u32,
+    /// When a job is given up.
+    #[command(flatten)]
+    pub limit: LimitArgs,
     /// How long a worker that says nothing keeps its jobs
     #[arg(long, default_value = "10s", value_name = "DURATION")]
     pub lease: Millis,

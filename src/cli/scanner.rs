@@ -1,6 +1,6 @@
 //! `roboflow scanner`: looks for new recordings and keeps house, until asked to stop.
 
-use super::args::LogArgs;
+use super::args::{LimitArgs, LogArgs};
 use super::duration::{LongMillis, Millis};
 use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
 use super::mapping;
@@ -8,7 +8,7 @@ use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, ScannerConfig};
-use crate::queue::{QueueSettings, SeriesId};
+use crate::queue::SeriesId;
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::recordings;
 use crate::scanner::memory::Memory;
@@ -90,6 +90,8 @@ pub(super) struct ScannerArgs {
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     name: Option<String>,
     #[command(flatten)]
+    limit: LimitArgs,
+    #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     storage: StorageArgs,
@@ -108,7 +110,8 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
     )
     .or_exit(Code::Config)?;
     let place = args.store.required(None)?;
-    let settings = args.store.queue_settings(QueueSettings::default())?;
+    let attempts = config::max_attempts(args.limit).or_exit(Code::Config)?;
+    let settings = args.store.queue_settings(config::limited(attempts))?;
     let terms = terms(&args)?;
     let places = args.storage.places();
     let input = terms.as_ref().map(|terms| try_places(terms, &places)).transpose()?;
