@@ -197,7 +197,8 @@ fn terms(args: &ScannerArgs) -> Outcome<Option<Terms>> {
     }))
 }
 
-/// Opens the input, and tries that the output can be written: a place that cannot be used is found now, not by the jobs.
+/// Opens the input and the output: a place that cannot be used is found now, not by the jobs. A bucket is not tried by writing:
+/// a scanner writes nothing there, and a trial that a kill cuts off would stay for good, where no batch is swept.
 fn try_places(terms: &Terms, places: &Places) -> Outcome<storage::SharedStorage> {
     let failed = |error: storage::StorageError, otherwise| Failure {
         code: storage_code(&error, otherwise),
@@ -208,7 +209,9 @@ fn try_places(terms: &Terms, places: &Places) -> Outcome<storage::SharedStorage>
     if let Some(Err(error)) = input.list("").map_err(|error| failed(error, Code::NoInput))?.next() {
         return Err(failed(error, Code::NoInput));
     }
-    places.create(&terms.out, &stop).map_err(|error| failed(error, Code::CannotCreate))?;
+    let is_folder = storage::local_path(&terms.out).is_ok();
+    let out = if is_folder { places.create(&terms.out, &stop) } else { places.open(&terms.out, &stop) };
+    out.map_err(|error| failed(error, Code::CannotCreate))?;
     Ok(input)
 }
 
