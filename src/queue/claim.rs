@@ -69,7 +69,7 @@ enum Earlier {
 }
 
 impl Queue {
-    /// Claims a ready job, if there is one; which one, [`super::search`] tells. `None`: all shards were seen and
+    /// Claims a ready job, if there is one; which one, `search` tells. `None`: all shards were seen and
     /// nothing is due. Asked again with the same nonce it gives the same job.
     ///
     /// [`QueueError::Lost`]: the lease has ended. [`QueueError::Unknown`]: go on with [`Queue::resolve_claim`].

@@ -18,7 +18,7 @@ pub struct NewSeries {
     pub out: String,
     /// Which keys are recordings, as text.
     pub pattern: String,
-    /// The mapping, stored before with [`Queue::put_config`]. With another one a new batch begins.
+    /// The mapping, stored before with [`super::Queue::put_config`]. With another one a new batch begins.
     pub config: ConfigHash,
     /// Frames in a segment. With another number a new batch begins.
     pub segment_frames: u32,
