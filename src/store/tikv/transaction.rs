@@ -18,13 +18,15 @@ pub(super) struct TikvTxn {
     txn: Transaction,
     start: Timestamp,
     buffer: Buffer,
+    /// The first key that was read.
+    first_read: Option<Vec<u8>>,
 }
 
 impl TikvTxn {
     pub(super) async fn begin(connection: Arc<Connection>) -> Result<Self, StoreError> {
         let txn = connection.begin().await?;
         let start = txn.start_timestamp();
-        Ok(Self { connection, txn, start, buffer: Buffer::default() })
+        Ok(Self { connection, txn, start, buffer: Buffer::default(), first_read: None })
     }
 
     /// Whether all that was read is still so, at a new timestamp. What writes nothing is then equal to a transaction that
@@ -58,6 +60,7 @@ impl Txn for TikvTxn {
             Some(stored) => from_stored(self.connection.name(), key, stored)?,
             None => None,
         };
+        self.first_read.get_or_insert_with(|| key.to_vec());
         self.buffer.reads.insert(key.to_vec(), slot.clone());
         Ok(slot)
     }
@@ -90,7 +93,7 @@ impl Txn for TikvTxn {
         match (self.buffer.writes.is_empty(), self.buffer.reads.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => self.still_holds().await,
-            (false, _) => commit::commit(self.connection, self.txn, self.buffer).await,
+            (false, _) => commit::commit(self.connection, self.txn, self.buffer, self.first_read).await,
         }
     }
 }
