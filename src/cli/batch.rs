@@ -2,7 +2,7 @@
 
 use super::dataset;
 use super::exit::{Code, Outcome};
-use super::open::{Open, QueuePlace};
+use super::open::{Asked, Open};
 use super::output;
 use crate::batch::{BatchState, Held};
 use crate::queue::{BatchId, BatchRecord, Incarnation, QueueError};
@@ -36,7 +36,7 @@ enum Action {
     /// List batches with their counts. Reads every job of those listed
     List {
         #[command(flatten)]
-        place: Place,
+        place: Asked,
         /// At most so many
         #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
         limit: usize,
@@ -59,16 +59,7 @@ struct OneBatch {
     #[arg(value_name = "BATCH")]
     id: String,
     #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-struct Place {
-    #[command(flatten)]
-    queue: QueuePlace,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    place: Asked,
 }
 
 /// A batch as it is shown.
@@ -228,7 +219,7 @@ pub(super) fn run(args: &BatchArgs) -> Outcome {
     }
 }
 
-fn list(place: &Place, limit: usize) -> Outcome {
+fn list(place: &Asked, limit: usize) -> Outcome {
     let open = Open::at(&place.queue)?;
     let (mut found, mut after): (Vec<Shown>, Option<BatchId>) = (Vec::new(), None);
     while found.len() < limit {

@@ -1,7 +1,7 @@
 //! `roboflow jobs`: the jobs of a queue, for people and scripts.
 
 use super::exit::{Code, Outcome};
-use super::open::{Open, QueuePlace};
+use super::open::{Asked, Open};
 use super::output;
 use crate::dataset::reason;
 use crate::queue::{Cancelled, JobFilter, JobKind, JobRecord, JobStatus};
@@ -36,7 +36,7 @@ enum Action {
     /// List jobs
     List {
         #[command(flatten)]
-        place: Place,
+        place: Asked,
         /// Only jobs that stand so
         #[arg(long, value_name = "STATUS", value_parser = parse_status)]
         status: Option<JobStatus>,
@@ -55,7 +55,7 @@ enum Action {
     /// Count the jobs by where they stand
     Stats {
         #[command(flatten)]
-        place: Place,
+        place: Asked,
         /// Only jobs of this batch: its id, or the first digits of it
         #[arg(long, value_name = "BATCH")]
         batch: Option<String>,
@@ -78,16 +78,7 @@ struct OneJob {
     #[arg(value_name = "JOB")]
     id: String,
     #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-struct Place {
-    #[command(flatten)]
-    queue: QueuePlace,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    place: Asked,
 }
 
 fn parse_status(text: &str) -> Result<JobStatus, String> {
@@ -199,7 +190,7 @@ pub(super) fn run(args: &JobsArgs) -> Outcome {
     }
 }
 
-fn list(place: &Place, status: Option<JobStatus>, batch: Option<&str>, limit: usize) -> Outcome {
+fn list(place: &Asked, status: Option<JobStatus>, batch: Option<&str>, limit: usize) -> Outcome {
     let open = Open::at(&place.queue)?;
     let batch = batch.map(|typed| open.batch(typed)).transpose()?.map(|batch| batch.id);
     let jobs = pick(&open, &JobFilter { batch, status }, limit)?;
@@ -261,7 +252,7 @@ fn show(record: &JobRecord, json: bool) -> Outcome {
     Ok(Code::Ok)
 }
 
-fn stats(place: &Place, batch: Option<&str>) -> Outcome {
+fn stats(place: &Asked, batch: Option<&str>) -> Outcome {
     let open = Open::at(&place.queue)?;
     let batch = batch.map(|typed| open.batch(typed)).transpose()?.map(|batch| batch.id);
     let counts = open.ask(open.queue.counts(batch))?;

@@ -25,6 +25,16 @@ pub(super) struct QueuePlace {
     store: StoreArgs,
 }
 
+/// A queue, and how what was found is printed.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    #[command(flatten)]
+    pub(super) queue: QueuePlace,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// A queue, open.
 pub(super) struct Open {
     session: Session,
