@@ -4,7 +4,9 @@
 
 pub mod align;
 mod bind;
+mod blueprint;
 pub mod decode;
+mod episode;
 pub mod grid;
 pub mod image;
 pub mod infer;

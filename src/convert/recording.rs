@@ -1,37 +1,34 @@
 //! One recording as work: opened and planned once, then converted segment by segment into staging.
 //!
-//! A segment is a function of the recording, the mapping and its number: nothing is remembered from one to the next,
-//! so a resumed job writes the same bytes.
+//! What a segment is made from stands in its [`Blueprint`]; nothing is remembered from one segment to the next, so a
+//! resumed job writes the same bytes. Only [`Work::run`] writes, and only what it was asked for.
 
-use super::bind::{Bound, BoundFeature, bind};
+use super::bind::{Bound, bind};
+use super::blueprint::{Blueprint, Made};
+use super::episode::{Episode, Episodes};
 use super::grid::{Grid, Span, Stamp};
 use super::mapping::Mapping;
 use super::plan::{Plan, PlanError};
-use super::rows::RowReader;
-use super::segment::{Segment, non_finite_warnings};
-use super::source::{MessageRef, Recording, TopicId};
+use super::rows::Sources;
+use super::segment::non_finite_warnings;
+use super::source::{MessageRef, Reader, Recording, TopicId};
 use super::{SegmentDone, StopFlag, Work, WorkError, shape, task};
-use crate::lerobot::feature::Feature;
-use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode, episode_prefix, segment_key};
+use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Frames of a segment unless a batch says otherwise.
 pub const SEGMENT_FRAMES: u32 = 100;
 /// Most frames of a segment.
 pub const SEGMENT_FRAMES_MAX: u32 = 100_000;
 
-/// The conversion of one recording. One file is one episode.
+/// The conversion of one recording.
 pub struct RecordingWork {
     staging: SharedStorage,
-    folder: String,
-    segment_frames: u64,
-    reader: RowReader,
-    plan: Plan,
-    bound: Vec<BoundFeature>,
-    features: Vec<Feature>,
-    /// What `episode.json` will say.
-    episode: StagedEpisode,
+    blueprint: Blueprint,
+    reader: Reader,
+    /// The recording's name in the dataset.
+    source: String,
     /// NaN and infinite values of each feature, by segment: a segment run twice counts once.
     non_finite: BTreeMap<u32, BTreeMap<String, u64>>,
 }
@@ -65,105 +62,74 @@ impl RecordingWork {
             )));
         }
         let recording = Recording::open(SharedStorage::clone(&input), key, stop)?;
-        let Bound { topics, lanes, taps, features: bound } = bind(mapping, &recording, stop)?;
+        let Bound { topics, lanes, mut taps, features: bound } = bind(mapping, &recording, stop)?;
         let messages = recording.index(&topics, mapping.time, stop)?;
-        let grid = shared_grid(&recording, &topics, &messages, mapping.fps)?;
-        let name = recording.name().to_owned();
-        let plan = Plan::make(&messages, &lanes, grid, stop).map_err(|error| match error {
-            PlanError::Stopped => WorkError::Stopped,
-            error => WorkError::Permanent(format!("{name}: {error}")),
-        })?;
-        let task = task::task(mapping, &recording, &input, grid.end_ns(), stop)?;
-        let mut reader = RowReader::new(recording, messages, lanes, taps);
+        let sources = Sources { recording: recording.clone(), messages, lanes };
+        let grids = vec![shared_grid(&recording, &topics, &sources.messages, mapping.fps)?];
+        let mut planned = Vec::with_capacity(grids.len());
+        for grid in grids {
+            let plan = plan(&sources, grid, stop)?;
+            let task = task::task(mapping, &recording, &input, grid.end_ns(), stop)?;
+            planned.push((plan, task));
+        }
+        let mut reader = recording.reader();
         // The first kept frame fixes the lengths, names and geometry that all others must have.
-        reader.read(&plan.grid, &plan.kept.frames(0..1), stop)?;
-        let features = shape::features(mapping, &bound, &reader)?;
-        let frames = plan.kept.count();
-        let segment_frames = u64::from(segment_frames);
-        let episode = StagedEpisode {
-            version: STAGED_VERSION,
-            source: source_name.to_owned(),
-            source_bytes: reader.recording.size_bytes(),
-            fps: mapping.fps,
-            robot_type: mapping.robot_type.clone(),
-            task,
-            frames,
-            segments: segment_lengths(frames, segment_frames),
-            features: features.clone(),
-            sync: plan.sync.clone(),
-            warnings: reader.recording.warnings().to_vec(),
-        };
-        let folder = episode_prefix(prefix, 0);
-        Ok(Self {
-            staging,
-            folder,
-            segment_frames,
-            reader,
-            plan,
-            bound,
-            features,
-            episode,
-            non_finite: BTreeMap::new(),
-        })
+        if let Some((first, _)) = planned.first() {
+            sources.read(&mut reader, &mut taps, &first.grid, &first.kept.frames(0..1), stop)?;
+        }
+        let features = shape::features(mapping, &bound, &taps)?;
+        let mut episodes = Episodes::new(segment_frames);
+        for (plan, task) in planned {
+            episodes.push(prefix, plan, |plan, segments| StagedEpisode {
+                version: STAGED_VERSION,
+                source: source_name.to_owned(),
+                source_bytes: recording.size_bytes(),
+                fps: mapping.fps,
+                robot_type: mapping.robot_type.clone(),
+                task,
+                frames: plan.kept.count(),
+                segments,
+                features: features.clone(),
+                sync: plan.sync.clone(),
+                warnings: recording.warnings().to_vec(),
+            })?;
+        }
+        let blueprint = Blueprint { sources, taps, bound, features, episodes };
+        let source = source_name.to_owned();
+        Ok(Self { staging, blueprint, reader, source, non_finite: BTreeMap::new() })
     }
 
-    /// What is known of the episode before its segments are there.
-    pub fn episode(&self) -> &StagedEpisode {
-        &self.episode
+    /// What is known of the episodes before their segments are there, in their order.
+    pub fn episodes(&self) -> impl Iterator<Item = &StagedEpisode> {
+        self.blueprint.episodes.iter().map(|episode| &episode.staged)
     }
 
-    fn close_episode(&self) -> Result<u64, WorkError> {
-        let key = format!("{}{EPISODE_FILE}", self.folder);
-        let mut body = serde_json::to_vec_pretty(&self.episode)
-            .map_err(|error| WorkError::Permanent(format!("{key}: cannot be written: {error}")))?;
-        body.push(b'\n');
-        self.staging.put(&key, &body)?;
-        Ok(body.len() as u64)
+    /// Writes a segment, and with an episode's last one the episode's own file. Gives the bytes written.
+    fn write(&mut self, number: u32, made: Made) -> Result<u64, WorkError> {
+        let Some(place) = self.blueprint.episodes.place(number) else { return Ok(0) };
+        let mut written_bytes = made.segment.write(&self.staging, &place.key(), &self.blueprint.features)?;
+        self.non_finite.insert(number, made.segment.note.non_finite);
+        if place.is_last() {
+            written_bytes += close(place.episode, &self.staging)?;
+        }
+        Ok(written_bytes)
     }
 }
 
 impl Work for RecordingWork {
     fn segments(&self) -> u32 {
-        u32::try_from(self.episode.segments.len()).unwrap_or(u32::MAX)
+        self.blueprint.episodes.segments()
     }
 
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError> {
-        stop.check()?;
-        let first = u64::from(segment) * self.segment_frames;
-        let frames = self.plan.kept.frames(first..first + self.segment_frames);
-        if frames.is_empty() {
-            return Err(WorkError::Permanent(format!(
-                "{}: there is no segment {segment}, only {}",
-                self.reader.recording.name(),
-                self.segments()
-            )));
-        }
-        let read_before = self.reader.bytes_read();
-        let rows = self.reader.read(&self.plan.grid, &frames, stop)?;
-        let built = Segment::build(
-            &self.features,
-            &self.bound,
-            &self.reader,
-            rows,
-            (first, self.episode.frames),
-            stop,
-        )?;
-        stop.check()?;
-        let key = segment_key(&self.folder, segment as usize);
-        let mut written_bytes = built.write(&self.staging, &key, &self.features)?;
-        self.non_finite.insert(segment, built.note.non_finite);
-        if segment + 1 == self.segments() {
-            written_bytes += self.close_episode()?;
-        }
-        Ok(SegmentDone {
-            frames: u32::try_from(frames.len()).unwrap_or(u32::MAX),
-            read_bytes: self.reader.bytes_read() - read_before,
-            written_bytes,
-        })
+        let made = self.blueprint.make(segment, &mut self.reader, stop)?;
+        let (frames, read_bytes) = (made.frames, made.read_bytes);
+        let written_bytes = self.write(segment, made)?;
+        Ok(SegmentDone { frames, read_bytes, written_bytes })
     }
 
     fn frames(&self) -> u64 {
-        self.episode.frames
+        self.blueprint.episodes.frames()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -171,18 +137,33 @@ impl Work for RecordingWork {
         for (feature, count) in self.non_finite.values().flatten() {
             *counts.entry(feature.clone()).or_default() += count;
         }
-        let of_file = self.episode.warnings.iter().cloned();
+        let mut seen = HashSet::new();
+        let all = self.episodes().flat_map(|episode| &episode.warnings);
+        let of_file = all.filter(|warning| seen.insert(*warning)).cloned();
         of_file
             .chain(non_finite_warnings(&counts))
-            .map(|warning| format!("{}: {warning}", self.episode.source))
+            .map(|warning| format!("{}: {warning}", self.source))
             .collect()
     }
 }
 
-/// Kept frames in each segment: all full but the last.
-fn segment_lengths(frames: u64, segment_frames: u64) -> Vec<u32> {
-    let length = |first: u64| u32::try_from(segment_frames.min(frames - first)).unwrap_or(u32::MAX);
-    (0..frames.div_ceil(segment_frames)).map(|segment| length(segment * segment_frames)).collect()
+/// Writes what says that an episode is complete. Gives its bytes.
+fn close(episode: &Episode, staging: &SharedStorage) -> Result<u64, WorkError> {
+    let key = format!("{}{EPISODE_FILE}", episode.folder);
+    let mut body = serde_json::to_vec_pretty(&episode.staged)
+        .map_err(|error| WorkError::Permanent(format!("{key}: cannot be written: {error}")))?;
+    body.push(b'\n');
+    staging.put(&key, &body)?;
+    Ok(body.len() as u64)
+}
+
+/// What stamps decide of one episode.
+fn plan(sources: &Sources, grid: Grid, stop: &StopFlag) -> Result<Plan, WorkError> {
+    let name = sources.recording.name();
+    Plan::make(&sources.messages, &sources.lanes, grid, stop).map_err(|error| match error {
+        PlanError::Stopped => WorkError::Stopped,
+        error => WorkError::Permanent(format!("{name}: {error}")),
+    })
 }
 
 /// The grid of a recording's mapped topics.

@@ -20,15 +20,12 @@ impl Stamped for MessageRef {
     }
 }
 
-/// Reads frames of one recording.
-pub(crate) struct RowReader {
+/// Where the frames' values come from; never changed once a recording is open.
+pub(crate) struct Sources {
     pub(crate) recording: Recording,
-    reader: Reader,
     /// Every message of each mapped topic, by (stamp, place in the file).
     pub(crate) messages: Vec<Vec<MessageRef>>,
-    /// One tap for each lane.
     pub(crate) lanes: Vec<Lane>,
-    pub(crate) taps: Vec<Tap>,
 }
 
 /// Values of some frames.
@@ -51,40 +48,32 @@ struct Need {
     position: usize,
 }
 
-impl RowReader {
-    pub(crate) fn new(
-        recording: Recording,
-        messages: Vec<Vec<MessageRef>>,
-        lanes: Vec<Lane>,
-        taps: Vec<Tap>,
-    ) -> Self {
-        let reader = recording.reader();
-        Self { recording, reader, messages, lanes, taps }
-    }
-
-    /// Bytes read from the recording so far.
-    pub(crate) fn bytes_read(&self) -> u64 {
-        self.reader.bytes_read()
-    }
-
-    /// The values that these kept frames of the grid take.
-    pub(crate) fn read(&mut self, grid: &Grid, frames: &[u64], stop: &StopFlag) -> Result<Rows, WorkError> {
+impl Sources {
+    /// The values that these kept frames of the grid take, by one tap for each lane.
+    pub(crate) fn read(
+        &self,
+        reader: &mut Reader,
+        taps: &mut [Tap],
+        grid: &Grid,
+        frames: &[u64],
+        stop: &StopFlag,
+    ) -> Result<Rows, WorkError> {
         let (mut picks, mut needs) = (Vec::with_capacity(self.lanes.len()), Vec::new());
         for lane in 0..self.lanes.len() {
             picks.push(self.picks(lane, grid, frames, &mut needs)?);
         }
         needs.sort_unstable_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
         needs.dedup_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
-        let mut columns: Vec<Column> = self.taps.iter().map(Tap::column).collect();
+        let mut columns: Vec<Column> = taps.iter().map(Tap::column).collect();
         let mut stamps = vec![Vec::new(); columns.len()];
         let mut rows: Vec<HashMap<usize, usize>> = vec![HashMap::new(); columns.len()];
         let mut held_bytes = 0;
         for group in needs.chunk_by(|a, b| (a.at.chunk, a.at.offset) == (b.at.chunk, b.at.offset)) {
             stop.check()?;
             let Some(first) = group.first() else { continue };
-            let message = self.reader.message(first.at)?;
+            let message = reader.message(first.at)?;
             for need in group {
-                let column = columns.get_mut(need.lane).zip(self.taps.get_mut(need.lane));
+                let column = columns.get_mut(need.lane).zip(taps.get_mut(need.lane));
                 let (Some((column, tap)), Some(lane)) = (column, self.lanes.get(need.lane)) else { continue };
                 let before = column.size_bytes();
                 tap.take(message.data, column).map_err(|what| {

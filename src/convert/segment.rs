@@ -3,9 +3,9 @@
 //! Every byte is a function of the rows: no clock, no version, no order of work goes into it.
 
 use super::align::Pick;
-use super::bind::BoundFeature;
+use super::blueprint::Blueprint;
 use super::image::{count, no_counts, sampled};
-use super::rows::{RowReader, Rows, complaint};
+use super::rows::{Rows, complaint};
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
@@ -48,28 +48,26 @@ impl Segment {
     /// Makes the columns and counts what is to be known of them. The rows are kept frames from number `first` of
     /// `kept` on. Each column of images is let go, or becomes the array itself, before the next one is made.
     pub(crate) fn build(
-        features: &[Feature],
-        bound: &[BoundFeature],
-        reader: &RowReader,
+        blueprint: &Blueprint,
         mut rows: Rows,
         (first, kept): (u64, u64),
         stop: &StopFlag,
     ) -> Result<Self, WorkError> {
         let mut note = SegmentNote::default();
         let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-        for (feature, bound) in features.iter().zip(bound) {
+        for (feature, bound) in blueprint.features.iter().zip(&blueprint.bound) {
             stop.check()?;
             let field = arrow_field(feature);
             let wrong =
                 |error: ArrowError| WorkError::Permanent(format!("feature {:?}: {error}", feature.name));
             let array = if feature.dtype == Dtype::Image {
                 let lane = bound.lanes.start;
-                let counts = image_counts(lane, reader, &rows, (first, kept), stop)?;
+                let counts = image_counts(lane, blueprint, &rows, (first, kept), stop)?;
                 note.images.insert(feature.name.clone(), counts);
                 images(field.data_type(), lane, &mut rows).map_err(wrong)?
             } else {
                 let lanes: Vec<Lane<'_>> =
-                    bound.lanes.clone().filter_map(|lane| Lane::of(lane, reader, &rows)).collect();
+                    bound.lanes.clone().filter_map(|lane| Lane::of(lane, blueprint, &rows)).collect();
                 let (array, non_finite) =
                     array(feature, field.data_type(), &lanes, rows.frames).map_err(wrong)?;
                 if non_finite > 0 {
@@ -115,8 +113,8 @@ impl Segment {
 }
 
 impl<'a> Lane<'a> {
-    fn of(lane: usize, reader: &RowReader, rows: &'a Rows) -> Option<Self> {
-        let width = reader.taps.get(lane).map(Tap::width)?;
+    fn of(lane: usize, blueprint: &Blueprint, rows: &'a Rows) -> Option<Self> {
+        let width = blueprint.taps.get(lane).map(Tap::width)?;
         Some(Self { column: rows.columns.get(lane)?, picks: rows.picks.get(lane)?, width })
     }
 
@@ -249,13 +247,13 @@ fn file(column: &Column, row: usize) -> Option<&[u8]> {
 /// Pixel counts of those of the rows that are sampled, among all kept frames.
 fn image_counts(
     lane: usize,
-    reader: &RowReader,
+    blueprint: &Blueprint,
     rows: &Rows,
     (first, kept): (u64, u64),
     stop: &StopFlag,
 ) -> Result<crate::lerobot::staged::ImageCounts, WorkError> {
     let mut counts = no_counts();
-    let found = Lane::of(lane, reader, rows).zip(reader.taps.get(lane).and_then(Tap::geometry));
+    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::geometry));
     let Some((values, geometry)) = found else { return Ok(counts) };
     let here = first..first + rows.frames as u64;
     for number in sampled(kept).skip_while(|frame| *frame < here.start).take_while(|frame| *frame < here.end)
@@ -264,9 +262,10 @@ fn image_counts(
         let row = values.row(usize::try_from(number - first).unwrap_or(usize::MAX));
         let Some(bytes) = file(values.column, row) else { continue };
         count(bytes, geometry, &mut counts).map_err(|what| {
-            let topic = reader.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
+            let sources = &blueprint.sources;
+            let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
             let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
-            complaint(reader.recording.name(), topic, stamp_ns, &what)
+            complaint(sources.recording.name(), topic, stamp_ns, &what)
         })?;
     }
     Ok(counts)

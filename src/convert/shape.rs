@@ -5,7 +5,6 @@
 use super::WorkError;
 use super::bind::BoundFeature;
 use super::mapping::Mapping;
-use super::rows::RowReader;
 use super::tap::Tap;
 use crate::lerobot::feature::{Dtype, Feature};
 use std::collections::HashSet;
@@ -19,14 +18,14 @@ const IMAGE_CHANNELS: u32 = 3;
 pub(crate) fn features(
     mapping: &Mapping,
     bound: &[BoundFeature],
-    reader: &RowReader,
+    taps: &[Tap],
 ) -> Result<Vec<Feature>, WorkError> {
-    bound.iter().map(|feature| shape(mapping, feature, reader)).collect()
+    bound.iter().map(|feature| shape(mapping, feature, taps)).collect()
 }
 
-fn shape(mapping: &Mapping, feature: &BoundFeature, reader: &RowReader) -> Result<Feature, WorkError> {
+fn shape(mapping: &Mapping, feature: &BoundFeature, taps: &[Tap]) -> Result<Feature, WorkError> {
     let BoundFeature { name, dtype, lanes, names } = feature;
-    let taps = reader.taps.get(lanes.clone()).unwrap_or_default();
+    let taps = taps.get(lanes.clone()).unwrap_or_default();
     let described =
         |shape: Vec<u32>, names| Feature { name: name.value.clone(), dtype: *dtype, shape, names };
     match dtype {

@@ -54,8 +54,8 @@ fn joints_command_camera_and_task_are_found() {
         &StopFlag::default(),
     )
     .unwrap();
-    assert_eq!(work.episode().frames, 31);
-    assert_eq!(work.episode().task, "stack");
+    let episodes: Vec<_> = work.episodes().map(|episode| (episode.frames, episode.task.as_str())).collect();
+    assert_eq!(episodes, [(31, "stack")]);
 }
 
 #[test]

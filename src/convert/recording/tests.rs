@@ -3,7 +3,7 @@
 use super::*;
 use crate::convert::testing::{MS, Said, image, joints, png_file, recording, stored};
 use crate::lerobot::parquet_file::ParquetIn;
-use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote};
+use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote, segment_key};
 use crate::storage::memory::MemoryStorage;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type};
@@ -258,7 +258,7 @@ fn sources_are_concatenated_and_types_are_as_asked() {
     assert_eq!(batch.column(1).as_primitive::<Int64Type>().value(3), 30);
     assert!(batch.column(2).as_boolean().value(4) && !batch.column(2).as_boolean().value(5));
     assert_eq!(batch.column(3).as_string::<i32>().value(3), "w30");
-    assert_eq!(job.work.features[0].names, Some(vec!["b".to_owned(), "count".to_owned()]));
+    assert_eq!(job.work.blueprint.features[0].names, Some(vec!["b".to_owned(), "count".to_owned()]));
 }
 
 #[test]
@@ -274,18 +274,22 @@ fn not_a_number_passes_and_is_counted() {
     assert_eq!(job.note(1).non_finite["x"], 1);
 }
 
+fn task_of(job: &Job) -> String {
+    job.work.episodes().next().unwrap().task.clone()
+}
+
 #[test]
 fn tasks_come_from_topics_and_files() {
     let mut said = said();
     said.insert(0, ("/task", 0, json!({ "data": " pour tea \n" })));
     let task = |head: &str, said: &[Said]| {
-        open(said, &format!("fps = 10\n[task]\n{head}\n{STATE}"), 5).map(|job| job.work.episode.task.clone())
+        open(said, &format!("fps = 10\n[task]\n{head}\n{STATE}"), 5).map(|job| task_of(&job))
     };
     assert_eq!(task("topic = \"/task\"", &said).unwrap(), "pour tea");
     let input = stored(&recording(&said, 2000));
     input.put("in/one.task.txt", b"fold\n").unwrap();
     let by_file = format!("fps = 10\n[task]\nfile = \"{{recording}}.task.txt\"\n{STATE}");
-    assert_eq!(open_on(&input, &by_file, 5).unwrap().work.episode.task, "fold");
+    assert_eq!(open_on(&input, &by_file, 5).map(|job| task_of(&job)).unwrap(), "fold");
     let missing = task("file = \"{recording}.task.txt\"", &said).unwrap_err().to_string();
     assert!(
         missing.starts_with("m.toml:3:8: ")
