@@ -10,7 +10,7 @@ mod supervise;
 
 use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
 use crate::cli::exit::{Code, Failure, OrExit, Outcome, session_failure};
-use crate::cli::mapping;
+use crate::cli::mapping::MappingArgs;
 use crate::cli::output::notice;
 use crate::clock::Clock;
 use crate::config::{self, Defaults, WorkerConfig};
@@ -44,6 +44,8 @@ pub struct Request {
     pub output: PathBuf,
     /// The mapping file.
     pub mapping: Option<PathBuf>,
+    /// What was typed of it.
+    pub settings: MappingArgs,
     /// Machines.
     pub workers: Option<u32>,
     /// Only go on, never begin.
@@ -150,7 +152,7 @@ impl Plan {
         let mut config = WorkerConfig::build(workers, &request.stop, &request.tune, Defaults::run())
             .or_exit(Code::Config)?;
         let segment_frames = config::segment_frames(request.segment_frames).or_exit(Code::Config)?;
-        let given = request.mapping.as_deref().map(mapping::read).transpose()?;
+        let given = request.mapping.as_deref().map(|path| request.settings.read(path)).transpose()?;
         let output = Output::look(&request.output).map_err(output_failure)?;
         if request.resume && output.before.is_none() {
             return Err(output_failure(OutputError::NothingToResume {
@@ -165,10 +167,12 @@ impl Plan {
         let input = FsStorage::open(&found.base).or_exit(Code::NoInput)?;
         let mapping = match (given, before) {
             (Some(given), _) => given,
-            (None, Some(before)) => before.recipe.mapping.clone(),
+            (None, Some(before)) => {
+                request.settings.apply("the mapping of the earlier run", &before.recipe.mapping)?
+            }
             (None, None) => {
                 let first = found.names.first().map(String::as_str).unwrap_or_default();
-                mapping::infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
+                request.settings.infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
             }
         };
         let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };

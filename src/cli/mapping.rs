@@ -1,43 +1,113 @@
-//! The mapping of a dataset: read from a file, or inferred from its first recording. The same for every command that makes one.
+//! The mapping of a dataset: read from a file, or inferred from its first recording, with what was typed as options written into
+//! it. The same for every command that makes one.
+//!
+//! Options that change a dataset's bytes become keys of the mapping's text: it is what is stored, compared and hashed.
 
 use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output::notice;
 use super::work_failure;
 use crate::convert::infer::infer_first;
-use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping};
+use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping, edit};
 use crate::storage::SharedStorage;
 use crate::work::StopFlag;
+use clap::Args;
 use std::fs;
 use std::path::Path;
 
-/// Reads a mapping file and checks it.
-///
-/// # Errors
-/// When it is not there, or no mapping.
-pub(crate) fn read(path: &Path) -> Outcome<String> {
-    let shown = path.display().to_string();
-    let bytes =
-        fs::metadata(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?.len();
-    if bytes > MAPPING_BYTES_MAX as u64 {
-        let text = format!("{shown}: {bytes} bytes are no mapping file: it has at most 1 MiB");
-        return Err(Failure::new(Code::Config, text));
-    }
-    let text =
-        fs::read_to_string(path).map_err(|error| Failure::new(Code::NoInput, format!("{shown}: {error}")))?;
-    let mapping = Mapping::parse(&shown, &text).or_exit(Code::Config)?;
-    Ok(mapping.text)
+/// Keys of the mapping that can be given as options. An option wins over the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MappingArgs {
+    /// What encodes videos: openh264, ffmpeg:libx264, ffmpeg:libsvtav1 or ffmpeg:libaom-av1. Becomes [video] encoder of the
+    /// mapping; an inferred mapping then makes its cameras videos [default: the mapping's, or openh264]
+    #[arg(long, value_name = "NAME")]
+    video_encoder: Option<String>,
 }
 
-/// Infers a mapping from the first recording and shows it.
-///
-/// # Errors
-/// When the recording cannot be read, or nothing can be made of it.
-pub(crate) fn infer_from(storage: SharedStorage, first: &str, stop: &StopFlag) -> Outcome<String> {
-    let inferred = infer_first(storage, first, stop).map_err(work_failure)?;
-    let notes: String = inferred.notes.iter().map(|note| format!("\n  {note}")).collect();
-    notice(&format!(
-        "no --mapping: inferred this one from {first}, and saved it with the dataset{notes}\n\n{}",
-        inferred.mapping_text
-    ));
-    Ok(inferred.mapping_text)
+/// An option as the key that it becomes.
+struct Setting<'a> {
+    option: &'static str,
+    /// Tables, then the key.
+    path: &'static [&'static str],
+    value: &'a str,
+}
+
+impl MappingArgs {
+    fn settings(&self) -> Vec<Setting<'_>> {
+        let encoder = self.video_encoder.as_deref();
+        let encoder =
+            encoder.map(|value| Setting { option: "--video-encoder", path: &["video", "encoder"], value });
+        encoder.into_iter().collect()
+    }
+
+    /// The first option that was typed.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        self.settings().first().map(|setting| setting.option)
+    }
+
+    /// A mapping with the options in it, checked. `file` is its name for messages.
+    ///
+    /// # Errors
+    /// When it is no mapping, or not with these options.
+    pub(crate) fn apply(&self, file: &str, text: &str) -> Outcome<String> {
+        let (mut file, mut text) = (file.to_owned(), text.to_owned());
+        for Setting { option, path, value } in self.settings() {
+            file = format!("{file} with {option} {value}");
+            text = edit::set(&file, &text, path, value).or_exit(Code::Config)?;
+        }
+        Ok(Mapping::parse(&file, &text).or_exit(Code::Config)?.text)
+    }
+
+    /// Reads a mapping file and checks it.
+    ///
+    /// # Errors
+    /// When it is not there, or no mapping.
+    pub(crate) fn read(&self, path: &Path) -> Outcome<String> {
+        let shown = path.display().to_string();
+        let failed = |error: std::io::Error| Failure::new(Code::NoInput, format!("{shown}: {error}"));
+        let bytes = fs::metadata(path).map_err(failed)?.len();
+        if bytes > MAPPING_BYTES_MAX as u64 {
+            let text = format!("{shown}: {bytes} bytes are no mapping file: it has at most 1 MiB");
+            return Err(Failure::new(Code::Config, text));
+        }
+        self.apply(&shown, &fs::read_to_string(path).map_err(failed)?)
+    }
+
+    /// Infers a mapping from the first recording and shows it.
+    ///
+    /// # Errors
+    /// When the recording cannot be read, or nothing can be made of it.
+    pub(crate) fn infer_from(&self, storage: SharedStorage, first: &str, stop: &StopFlag) -> Outcome<String> {
+        let mut inferred = infer_first(storage, first, stop).map_err(work_failure)?;
+        if self.video_encoder.is_some() {
+            inferred = inferred.with_videos();
+        }
+        let text = self.apply("the inferred mapping", &inferred.mapping_text)?;
+        let notes: String = inferred.notes.iter().map(|note| format!("\n  {note}")).collect();
+        notice(&format!(
+            "no --mapping: inferred this one from {first}, and saved it with the dataset{notes}\n\n{text}"
+        ));
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "fps = 30\n[task]\ntext = \"t\"\n[[feature]]\nname = \"a\"\nsource = [{ topic = \"/a\", field = \"b\" }]\n";
+
+    #[test]
+    fn without_options_a_mapping_stays_as_it_is() {
+        assert_eq!(MappingArgs::default().apply("robot.toml", TEXT).unwrap(), TEXT);
+        assert_eq!(MappingArgs::default().first(), None);
+    }
+
+    #[test]
+    fn an_option_that_the_mapping_cannot_take_is_named_in_the_error() {
+        let args = MappingArgs { video_encoder: Some("openh264".to_owned()) };
+        assert_eq!(args.first(), Some("--video-encoder"));
+        let failure = args.apply("robot.toml", TEXT).unwrap_err();
+        let text = failure.error.to_string();
+        assert!(text.starts_with("robot.toml with --video-encoder openh264:8:1: [video]"), "{text}");
+    }
 }

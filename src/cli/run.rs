@@ -3,6 +3,7 @@
 use super::args::{LogArgs, StopArgs, TuneArgs};
 use super::exit::Outcome;
 use super::location;
+use super::mapping::MappingArgs;
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::run::{self, Request};
 use crate::signal::Stream;
@@ -36,6 +37,8 @@ pub(super) struct RunArgs {
     /// Which topics and fields become which features
     #[arg(long, short, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    #[command(flatten)]
+    settings: MappingArgs,
     /// Recordings converted at once [default: one a core, at most one a recording]
     #[arg(long, short, value_name = "N", env = "WORKER_MAX_CONCURRENT_JOBS")]
     workers: Option<u32>,
@@ -63,6 +66,7 @@ pub(super) fn run(args: RunArgs, log: &LogArgs, signals: &Stream) -> Outcome {
         inputs: args.inputs,
         output: args.out,
         mapping: args.mapping,
+        settings: args.settings,
         workers: args.workers,
         resume: args.resume,
         skip_failed: args.skip_failed,

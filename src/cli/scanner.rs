@@ -3,7 +3,7 @@
 use super::args::{LimitArgs, LogArgs};
 use super::duration::{LongMillis, Millis};
 use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
-use super::mapping;
+use super::mapping::MappingArgs;
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
@@ -50,6 +50,8 @@ pub(super) struct ScannerArgs {
     /// Which topics and fields become which features [default: the series' own, or else inferred from its first recording]
     #[arg(long, short, value_name = "FILE", requires = "out")]
     mapping: Option<PathBuf>,
+    #[command(flatten)]
+    settings: MappingArgs,
     /// Which recordings below the input: * and ? stay within a folder, ** does not
     #[arg(long, value_name = "GLOB", default_value = "**")]
     pattern: String,
@@ -175,6 +177,11 @@ fn terms(args: &ScannerArgs) -> Outcome<Option<Terms>> {
             );
         }
     };
+    if let (None, Some(option)) = (&args.mapping, args.settings.first()) {
+        return refused(&format!(
+            "{option} without --mapping: a scanner infers a mapping once, for all that comes; give --mapping"
+        ));
+    }
     if args.batch_recordings == 0 || args.batch_recordings > recordings::MAX_RECORDINGS as u64 {
         let text = format!(
             "--batch-recordings {}: it must be between 1 and {}",
@@ -188,7 +195,7 @@ fn terms(args: &ScannerArgs) -> Outcome<Option<Terms>> {
         input: storage::absolute(input).or_exit(Code::Config)?,
         out: storage::absolute(out).or_exit(Code::Config)?,
         pattern: args.pattern.clone(),
-        mapping: args.mapping.as_deref().map(mapping::read).transpose()?,
+        mapping: args.mapping.as_deref().map(|path| args.settings.read(path)).transpose()?,
         segment_frames: config::segment_frames(args.segment_frames).or_exit(Code::Config)?,
         skip_failed: args.skip_failed,
         priority: args.priority,

@@ -3,7 +3,7 @@
 use super::args::LogArgs;
 use super::duration::Millis;
 use super::exit::{Code, Failure, OrExit, Outcome, queue_failure, session_failure, storage_code};
-use super::mapping;
+use super::mapping::MappingArgs;
 use super::output::{self, count, notice};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
@@ -51,6 +51,8 @@ pub(super) struct SubmitArgs {
     /// Which topics and fields become which features
     #[arg(long, short, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    #[command(flatten)]
+    settings: MappingArgs,
     /// The greatest is converted first
     #[arg(long, value_name = "0-255", default_value_t = 0)]
     priority: u8,
@@ -90,7 +92,7 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
     let place = args.store.required(None)?;
     let settings = args.store.queue_settings(QueueSettings::default())?;
     let segment_frames = args.segment_frames.map(config::segment_frames).transpose().or_exit(Code::Config)?;
-    let given = args.mapping.as_deref().map(mapping::read).transpose()?;
+    let given = args.mapping.as_deref().map(|path| args.settings.read(path)).transpose()?;
     let out = storage::absolute(&args.out).or_exit(Code::Config)?;
     let (places, stop) = (args.storage.places(), StopFlag::default());
     let output = Output::look(out, &places, &stop).map_err(output_failure)?;
@@ -99,10 +101,12 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
     let session = Session::open(&place, settings, Clock::start()).map_err(session_failure)?;
     let mapping = match (given, output.before()) {
         (Some(given), _) => given,
-        (None, Some(before)) => before.mapping.clone(),
+        (None, Some(before)) => {
+            args.settings.apply("the mapping of the earlier submission", &before.mapping)?
+        }
         (None, None) => {
             let first = found.objects.first().map(|object| object.key.as_str()).unwrap_or_default();
-            mapping::infer_from(Arc::clone(&found.storage), first, &stop)?
+            args.settings.infer_from(Arc::clone(&found.storage), first, &stop)?
         }
     };
     let before = output.before().map(|before| before.segment_frames);

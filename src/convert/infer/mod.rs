@@ -34,6 +34,14 @@ pub struct Inferred {
     pub notes: Vec<String>,
 }
 
+impl Inferred {
+    /// The same with cameras as videos.
+    #[must_use]
+    pub fn with_videos(self) -> Self {
+        Self { mapping_text: write::with_videos(&self.mapping_text), notes: self.notes }
+    }
+}
+
 /// What was chosen of a recording.
 #[derive(Debug, Default)]
 struct Choice {

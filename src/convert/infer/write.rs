@@ -6,6 +6,11 @@ use super::Choice;
 use super::candidate::Candidate;
 use std::fmt::Write;
 
+/// How a camera is written, unless videos are asked for.
+const IMAGE_LINE: &str = "kind = \"image\"  # JPEG and PNG bytes as they came";
+/// How a camera is written that becomes a video.
+const VIDEO_LINE: &str = "kind = \"video\"";
+
 /// Joints of a source that stand on its own line; more stand below each other.
 const SELECT_A_LINE: usize = 8;
 
@@ -44,13 +49,19 @@ pub(super) fn mapping(recording: &str, choice: &Choice) -> String {
     for (name, camera) in &choice.cameras {
         line(&mut out, "[[feature]]");
         line(&mut out, &format!("name = {}", quoted(&format!("observation.images.{name}"))));
-        line(&mut out, "kind = \"image\"  # JPEG and PNG bytes as they came");
+        line(&mut out, IMAGE_LINE);
         line(&mut out, &format!("source = [{{ topic = {} }}]{}", quoted(&camera.topic), rate(camera)));
         line(&mut out, "");
     }
     line(&mut out, "[episodes]");
     line(&mut out, "split = \"file\"  # one episode a file");
     out
+}
+
+/// The text with all cameras as videos.
+pub(super) fn with_videos(text: &str) -> String {
+    let lines = text.lines().map(|line| if line == IMAGE_LINE { VIDEO_LINE } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn task(out: &mut String, topic: Option<&Candidate>) {

@@ -6,7 +6,7 @@ use super::error::{MappingError, Place};
 use super::keys::{Document, Keys};
 use super::{
     Content, FEATURES_MAX, FPS_MAX, FeatureMap, LIST_MAX, Located, MAPPING_BYTES_MAX, Mapping, OnMissing,
-    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task,
+    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, video,
 };
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
@@ -14,7 +14,7 @@ use crate::convert::source::TimeSource;
 use crate::lerobot::feature::Dtype;
 use toml::de::DeTable;
 
-const ROOT_KEYS: [&str; 6] = ["fps", "robot_type", "time", "task", "feature", "episodes"];
+const ROOT_KEYS: [&str; 7] = ["fps", "robot_type", "time", "task", "feature", "episodes", "video"];
 const TASK_KEYS: [&str; 4] = ["text", "topic", "field", "file"];
 const FEATURE_KEYS: [&str; 10] =
     ["name", "kind", "source", "align", "tolerance_ms", "on_missing", "dtype", "names", "from", "shift"];
@@ -55,7 +55,13 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     episodes(&root)?;
     let task = task(&root)?;
     let features = features(&root)?;
-    Ok(Mapping { file: file.to_owned(), text: text.to_owned(), fps, robot_type, time, task, features })
+    let video = video::video(&root, &features)?;
+    Ok(Mapping { file: file.to_owned(), text: text.to_owned(), fps, robot_type, time, task, features, video })
+}
+
+/// Whether it becomes a video.
+pub(super) fn feature_is_video(_: &FeatureMap) -> bool {
+    false
 }
 
 fn episodes(root: &Keys<'_>) -> Result<(), MappingError> {

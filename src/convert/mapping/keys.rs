@@ -101,6 +101,18 @@ impl<'t> Keys<'t> {
         Ok(Some(Located { value: *value, place: word.place }))
     }
 
+    /// A text, or a whole number as the text that it is.
+    pub(super) fn word(&self, key: &str) -> Result<Option<Located<String>>, MappingError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        match value.get_ref().as_integer() {
+            Some(number) => {
+                let place = self.doc.place(value.span().start);
+                Ok(Some(Located { value: number.as_str().to_owned(), place }))
+            }
+            None => self.as_text(key, value).map(Some),
+        }
+    }
+
     /// A whole number within a range.
     pub(super) fn integer(
         &self,

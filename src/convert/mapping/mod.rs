@@ -4,12 +4,15 @@
 //! found when the mapping is bound to one. It reads no recording and no file.
 
 mod check;
+pub mod edit;
 mod error;
 mod keys;
 #[cfg(test)]
 mod tests;
+pub mod video;
 
 pub use error::{MappingError, Place};
+pub use video::Video;
 
 use super::align::Align;
 use super::source::TimeSource;
@@ -49,6 +52,8 @@ pub struct Mapping {
     pub task: Task,
     /// The features, in the file's order; at least one, and at least one of them from topics.
     pub features: Vec<FeatureMap>,
+    /// How videos are encoded.
+    pub video: Video,
 }
 
 /// Something that was written in the mapping file, with where it stands there.
