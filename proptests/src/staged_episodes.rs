@@ -13,6 +13,7 @@ use parquet::file::metadata::KeyValue;
 use roboflow::lerobot::data::{image_fields, staged_schema, writer_properties};
 use roboflow::lerobot::feature::{Dtype, Feature};
 use roboflow::lerobot::parquet_file::ParquetOut;
+use roboflow::lerobot::row_groups;
 use roboflow::lerobot::staged::{
     EPISODE_FILE, ImageCounts, SEGMENT_NOTE_KEY, STAGED_VERSION, SegmentNote, StagedEpisode, SyncReport,
     SyncSource, episode_prefix, segment_key,
@@ -133,7 +134,7 @@ fn write_segment(staging: &SharedStorage, key: &str, episode: &Episode, from: u6
     let note = KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), serde_json::to_string(&note).expect("json"));
     let properties = writer_properties(&episode.features).set_key_value_metadata(Some(vec![note])).build();
     let mut file = ParquetOut::create(staging, key, schema, properties).expect("create");
-    file.write(&batch).expect("write");
+    row_groups::write(&mut file, &batch).expect("write");
     file.finish().expect("finish");
 }
 

@@ -4,12 +4,15 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Float64Type, Int64Type};
+use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use roboflow::error::{Class, Classified};
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
 use roboflow::lerobot::data::ROW_GROUP_BYTES;
-use roboflow::lerobot::parquet_file::ParquetIn;
+use roboflow::lerobot::parquet_file::{ParquetIn, ParquetOut};
 use roboflow::storage::memory::{Fault, FaultKind, MemoryStorage};
 use roboflow::storage::{SharedStorage, Storage};
 use roboflow::work::{StopFlag, Work, WorkError};
@@ -230,8 +233,61 @@ fn a_row_group_is_an_episode_or_bounded_in_bytes() {
     for group in groups {
         assert!(group.total_byte_size() < ROW_GROUP_BYTES as i64 + (1 << 20));
         for column in group.columns() {
-            assert_ne!(column.compression(), parquet::basic::Compression::UNCOMPRESSED);
+            let is_image = column.column_path().string() == format!("{CAMERA}.bytes");
+            let wanted = if is_image { Compression::UNCOMPRESSED } else { Compression::SNAPPY };
+            assert_eq!(column.compression(), wanted, "{}", column.column_path().string());
         }
+    }
+}
+
+#[test]
+fn a_staged_row_group_that_is_too_large_is_cut_where_it_is_staged() {
+    // Ten frames a segment: 42 MB in one.
+    let mut huge = Episode::new("a.mcap", 12, "pick", 1);
+    huge.padding = 4_200_000;
+    let storage = MemoryStorage::new();
+    for (key, body) in &assemble(&[("1/".to_owned(), huge.clone())]) {
+        storage.put(key, body).unwrap();
+    }
+    let shared: SharedStorage = Arc::new(storage.clone());
+    let file = ParquetIn::open(&shared, "data/chunk-000/file-000.parquet").unwrap();
+    let rows: Vec<i64> = file.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!(rows, [7, 5]);
+    let images = rows_of(&storage, CAMERA);
+    let bytes = images.as_struct().column(0).as_binary::<i32>();
+    for frame in 0..12 {
+        assert!(bytes.value(frame) == png(&huge, frame as u64), "frame {frame}");
+    }
+}
+
+/// A column of the first data file.
+fn rows_of(storage: &MemoryStorage, column: &str) -> arrow::array::ArrayRef {
+    let batches = rows(storage, "data/chunk-000/file-000.parquet");
+    let table = arrow::compute::concat_batches(&batches.first().unwrap().schema(), &batches).unwrap();
+    table.column_by_name(column).unwrap().clone()
+}
+
+#[test]
+fn image_pages_that_do_not_fit_behind_each_other_are_named() {
+    let (staging, prefixes) = staged(&[("1/".into(), Episode::new("a.mcap", 15, "pick", 1))]);
+    let key = "1/e000/segment-00001.parquet";
+    let staged = ParquetIn::open(&staging, key).unwrap();
+    let batch = staged.batches(100, |_| true).unwrap().next().unwrap().unwrap();
+    let note = staged.note("roboflow.segment").unwrap().to_owned();
+    for (dictionary, wanted) in [(false, "compressed in another way"), (true, "in a dictionary")] {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_dictionary_enabled(dictionary)
+            .set_key_value_metadata(Some(vec![KeyValue::new("roboflow.segment".to_owned(), note.clone())]));
+        let mut file = ParquetOut::create(&staging, key, batch.schema(), properties.build()).unwrap();
+        file.write(&batch).unwrap();
+        file.finish().unwrap();
+        let out: SharedStorage = Arc::new(MemoryStorage::new());
+        let mut work = AssembleWork::open(Arc::clone(&staging), &prefixes, out, options()).unwrap();
+        let error = work.run(0, &StopFlag::default()).unwrap_err();
+        assert_eq!(error.class(), Class::Permanent);
+        let text = error.to_string();
+        assert!(text.contains(wanted) && text.contains(key) && text.contains("convert"), "{text}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::parquet_file::ParquetOut;
+use crate::lerobot::row_groups;
 use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote};
 use crate::storage::SharedStorage;
 use arrow::array::{
@@ -107,7 +108,7 @@ impl Segment {
                 .set_column_statistics_enabled(path, EnabledStatistics::None);
         }
         let mut out = ParquetOut::create(staging, key, self.batch.schema(), properties.build())?;
-        out.write(&self.batch)?;
+        row_groups::write(&mut out, &self.batch)?;
         Ok(out.finish()?)
     }
 }

@@ -18,7 +18,8 @@ pub const HUGGINGFACE_KEY: &str = "huggingface";
 ///
 /// LeRobot writes one row group an episode. A writer holds a row group in memory until it ends, and so do readers:
 /// an hour of images would take gigabytes. So an episode has one row group while it is below this, and several when
-/// it is above; a row group never holds frames of two episodes.
+/// it is above; a row group never holds frames of two episodes. Staged segments are cut likewise, and what is staged in
+/// one row group stays together.
 pub const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 
 /// The name that `datasets` gives to a list's elements.
@@ -99,13 +100,15 @@ fn huggingface_entry(feature: &Feature) -> String {
     }
 }
 
-/// How files with these features are written: Snappy, the same bytes for the same rows, and no copies of image bytes
-/// in dictionaries and statistics. For staged segments and data files alike; row groups are ended by the caller.
+/// How files with these features are written: Snappy, the same bytes for the same rows. Image bytes are compressed
+/// already, and never alike: no second compression, no dictionary and no statistics of them. For staged segments and
+/// data files alike; row groups are ended by the caller.
 pub fn writer_properties(features: &[Feature]) -> WriterPropertiesBuilder {
     let mut builder = plain_properties();
     for feature in features.iter().filter(|feature| matches!(feature.dtype, Dtype::Image | Dtype::Video)) {
         let bytes = ColumnPath::new(vec![feature.name.clone(), IMAGE_BYTES.to_owned()]);
         builder = builder
+            .set_column_compression(bytes.clone(), Compression::UNCOMPRESSED)
             .set_column_dictionary_enabled(bytes.clone(), false)
             .set_column_statistics_enabled(bytes, EnabledStatistics::None);
     }

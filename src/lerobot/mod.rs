@@ -12,6 +12,8 @@ mod json;
 pub mod layout;
 pub mod parquet_file;
 pub mod picture;
+pub mod row_groups;
+mod splice;
 pub mod staged;
 pub mod stats;
 pub mod summary;

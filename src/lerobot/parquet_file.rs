@@ -10,7 +10,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
@@ -24,7 +26,7 @@ const HEADER_BYTES: usize = 4 * 1024;
 
 /// Where the storage's own error waits while the parquet crate passes on its text.
 #[derive(Debug, Clone, Default)]
-struct Slot(Arc<Mutex<Option<StorageError>>>);
+pub(super) struct Slot(Arc<Mutex<Option<StorageError>>>);
 
 impl Slot {
     fn keep(&self, error: StorageError) -> io::Error {
@@ -34,7 +36,7 @@ impl Slot {
     }
 
     /// The storage's error, or else a damaged file.
-    fn explain(&self, key: &str, error: impl ToString) -> LerobotError {
+    pub(super) fn explain(&self, key: &str, error: impl ToString) -> LerobotError {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(error) => error.into(),
             None => LerobotError::damaged(key, error),
@@ -57,7 +59,8 @@ pub struct ParquetOut {
     slot: Slot,
 }
 
-struct Sink {
+/// Where a file's bytes go, as they come.
+pub(super) struct Sink {
     storage: SharedStorage,
     key: String,
     writer: Box<dyn ObjectWriter>,
@@ -66,6 +69,25 @@ struct Sink {
 }
 
 impl Sink {
+    /// Starts the file `key`. What the storage says when it fails waits in `slot`.
+    pub(super) fn create(storage: &SharedStorage, key: &str, slot: &Slot) -> Result<Self, LerobotError> {
+        Ok(Self {
+            storage: Arc::clone(storage),
+            key: key.to_owned(),
+            writer: storage.writer(key)?,
+            written: 0,
+            slot: slot.clone(),
+        })
+    }
+
+    /// Ends the file: durable and visible when it returns. Gives its size in bytes.
+    pub(super) fn finish(mut self, storage: &SharedStorage, key: &str) -> Result<u64, LerobotError> {
+        self.flush().map_err(|error| self.slot.explain(key, error))?;
+        self.writer.finish()?;
+        tracing::debug!(location = %storage.location(), key, bytes = self.written, "wrote a parquet file");
+        Ok(self.written)
+    }
+
     fn fail(&self, error: io::Error) -> io::Error {
         self.slot.keep(from_io(self.storage.as_ref(), "writing", &self.key, error))
     }
@@ -95,13 +117,7 @@ impl ParquetOut {
         properties: WriterProperties,
     ) -> Result<Self, LerobotError> {
         let slot = Slot::default();
-        let sink = Sink {
-            storage: Arc::clone(storage),
-            key: key.to_owned(),
-            writer: storage.writer(key)?,
-            written: 0,
-            slot: slot.clone(),
-        };
+        let sink = Sink::create(storage, key, &slot)?;
         let writer =
             ArrowWriter::try_new(sink, schema, Some(properties)).map_err(|error| slot.explain(key, error))?;
         Ok(Self { storage: Arc::clone(storage), key: key.to_owned(), writer, slot })
@@ -129,11 +145,8 @@ impl ParquetOut {
     /// The storage's.
     pub fn finish(self) -> Result<u64, LerobotError> {
         let Self { storage, key, writer, slot } = self;
-        let mut sink = writer.into_inner().map_err(|error| slot.explain(&key, error))?;
-        sink.flush().map_err(|error| slot.explain(&key, error))?;
-        sink.writer.finish()?;
-        tracing::debug!(location = %storage.location(), key, bytes = sink.written, "wrote a parquet file");
-        Ok(sink.written)
+        let sink = writer.into_inner().map_err(|error| slot.explain(&key, error))?;
+        sink.finish(&storage, &key)
     }
 }
 
@@ -141,21 +154,40 @@ impl ParquetOut {
 #[derive(Debug)]
 pub struct ParquetIn {
     key: String,
-    size: u64,
-    builder: ParquetRecordBatchReaderBuilder<Chunks>,
+    chunks: Chunks,
+    footer: ArrowReaderMetadata,
     slot: Slot,
 }
 
+/// The bytes of a file, by range.
 #[derive(Debug, Clone)]
-struct Chunks {
+pub(super) struct Chunks {
     storage: SharedStorage,
     object: ObjectInfo,
     slot: Slot,
 }
 
+impl Chunks {
+    /// Leaves the storage's errors in another slot from now on.
+    pub(super) fn report_to(&mut self, slot: &Slot) {
+        self.slot = slot.clone();
+    }
+
+    /// Reads from an offset as much as there is room for, or as there is.
+    pub(super) fn read_into(&self, offset: u64, space: &mut [u8]) -> io::Result<usize> {
+        let bytes =
+            self.storage.read_at(&self.object, offset, space.len()).map_err(|error| self.slot.keep(error))?;
+        let count = bytes.len().min(space.len());
+        if let (Some(to), Some(from)) = (space.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        Ok(count)
+    }
+}
+
 /// Reads on from an offset.
 #[derive(Debug)]
-struct ChunkRead {
+pub(super) struct ChunkRead {
     chunks: Chunks,
     offset: u64,
 }
@@ -185,12 +217,7 @@ impl ChunkReader for Chunks {
 
 impl Read for ChunkRead {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        let Chunks { storage, object, slot } = &self.chunks;
-        let bytes = storage.read_at(object, self.offset, space.len()).map_err(|error| slot.keep(error))?;
-        let count = bytes.len().min(space.len());
-        for (to, from) in space.iter_mut().zip(&bytes) {
-            *to = *from;
-        }
+        let count = self.chunks.read_into(self.offset, space)?;
         self.offset += count as u64;
         Ok(count)
     }
@@ -204,26 +231,35 @@ impl ParquetIn {
     pub fn open(storage: &SharedStorage, key: &str) -> Result<Self, LerobotError> {
         let slot = Slot::default();
         let object = storage.head(key)?;
-        let size = object.size;
         let chunks = Chunks { storage: Arc::clone(storage), object, slot: slot.clone() };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(chunks)
+        let footer = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::default())
             .map_err(|error| slot.explain(key, format!("no readable Parquet file: {error}")))?;
-        Ok(Self { key: key.to_owned(), size, builder, slot })
+        Ok(Self { key: key.to_owned(), chunks, footer, slot })
+    }
+
+    /// The file.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The file's size in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.chunks.object.size
+    }
+
+    /// The file's bytes.
+    pub(super) fn chunks(&self) -> &Chunks {
+        &self.chunks
     }
 
     /// The columns as Arrow has them.
     pub fn schema(&self) -> &SchemaRef {
-        self.builder.schema()
+        self.footer.schema()
     }
 
     /// The footer.
     pub fn metadata(&self) -> &ParquetMetaData {
-        self.builder.metadata()
+        self.footer.metadata()
     }
 
     /// A value of the key-value metadata.
@@ -236,13 +272,40 @@ impl ParquetIn {
     ///
     /// # Errors
     /// [`LerobotError::Damaged`] when the columns cannot be read.
-    pub fn batches(self, batch_rows: usize, wanted: impl Fn(&str) -> bool) -> Result<Batches, LerobotError> {
-        let roots = self.builder.schema().fields().iter().enumerate();
+    pub fn batches(&self, batch_rows: usize, wanted: impl Fn(&str) -> bool) -> Result<Batches, LerobotError> {
+        self.read(None, batch_rows, wanted)
+    }
+
+    /// As [`ParquetIn::batches`], only the rows of one row group.
+    ///
+    /// # Errors
+    /// [`LerobotError::Damaged`] when the columns cannot be read.
+    pub fn group_batches(
+        &self,
+        group: usize,
+        batch_rows: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Batches, LerobotError> {
+        self.read(Some(group), batch_rows, wanted)
+    }
+
+    fn read(
+        &self,
+        group: Option<usize>,
+        batch_rows: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Batches, LerobotError> {
+        let roots = self.schema().fields().iter().enumerate();
         let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(at, _)| at).collect();
-        let mask = ProjectionMask::roots(self.builder.parquet_schema(), roots);
-        let reader = self.builder.with_projection(mask).with_batch_size(batch_rows.max(1)).build();
-        let reader = reader.map_err(|error| self.slot.explain(&self.key, error))?;
-        Ok(Batches { key: self.key, slot: self.slot, reader })
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.footer.clone());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let mut builder = builder.with_projection(mask).with_batch_size(batch_rows.max(1));
+        if let Some(group) = group {
+            builder = builder.with_row_groups(vec![group]);
+        }
+        let reader = builder.build().map_err(|error| self.slot.explain(&self.key, error))?;
+        Ok(Batches { key: self.key.clone(), slot: self.slot.clone(), reader })
     }
 }
 

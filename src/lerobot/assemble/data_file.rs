@@ -1,54 +1,95 @@
-//! Writes one data file: the staged columns as they are, with the five index columns, a row group at a time.
+//! Writes one data file: image bytes as they stand in staging, the other columns encoded anew, with the index columns.
+//!
+//! A row group holds whole staged row groups of one episode, as many as fit: what is copied is never taken apart.
 
+use super::episode_stats::EpisodeStats;
 use super::{AssembleWork, check, plan::PlannedEpisode};
 use crate::lerobot::data::{
-    HUGGINGFACE_KEY, IMAGE_BYTES, ROW_GROUP_BYTES, data_schema, huggingface_metadata, staged_schema,
-    writer_properties,
+    HUGGINGFACE_KEY, ROW_GROUP_BYTES, data_schema, huggingface_metadata, staged_schema, writer_properties,
 };
 use crate::lerobot::error::LerobotError;
+use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::layout::{DATA_PATH, FileRef};
-use crate::lerobot::parquet_file::{ParquetIn, ParquetOut, with_note};
+use crate::lerobot::parquet_file::{ParquetIn, with_note};
+use crate::lerobot::splice::{Part, Splice, SplicedOut};
 use crate::lerobot::staged::segment_key;
+use crate::lerobot::stats::Stats;
 use crate::storage::SharedStorage;
 use crate::work::{SegmentDone, StopFlag};
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, Float32Array, Int64Array};
+use arrow::datatypes::Schema;
 use parquet::file::metadata::KeyValue;
 use std::sync::Arc;
 
-/// Frames that are read from staging at once: a few, since each may hold an image a camera.
-const BATCH_FRAMES: usize = 16;
+/// Rows that are read from staging at once: no images are among them.
+const BATCH_ROWS: usize = 4096;
+/// What the index columns take of a row group's size, in bytes a row.
+const INDEX_BYTES: u64 = 36;
 
 impl AssembleWork {
-    /// Writes a data file; durable when it returns.
-    pub(super) fn write_data_file(&self, number: u32, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
+    /// Writes a data file, and gives the statistics of its episodes; durable when it returns.
+    pub(super) fn write_data_file(
+        &self,
+        number: u32,
+        stop: &StopFlag,
+    ) -> Result<(SegmentDone, Vec<Vec<Stats>>), LerobotError> {
         let features = &self.plan.features;
         let note = KeyValue::new(HUGGINGFACE_KEY.to_owned(), huggingface_metadata(features));
         let schema = with_note(&data_schema(features), &note);
         let properties = writer_properties(features).set_key_value_metadata(Some(vec![note])).build();
-        let key = FileRef::nth(number).key(DATA_PATH);
-        let file = ParquetOut::create(&self.out, &key, Arc::clone(&schema), properties)?;
-        let mut groups = RowGroups { file, schema, filled_bytes: 0 };
+        let mut out =
+            SplicedOut::create(&self.out, &FileRef::nth(number).key(DATA_PATH), schema, properties)?;
         let mut done = SegmentDone { frames: 0, read_bytes: 0, written_bytes: 0 };
+        let mut all = Vec::new();
         for (index, episode) in self.plan.episodes_of(number) {
-            let mut frame = 0u64;
-            for segment in 0..episode.segments.len() {
-                check(stop)?;
-                let input = open_segment(&self.staging, episode, segment, &staged_schema(features))?;
-                done.read_bytes += input.size();
-                for batch in input.batches(BATCH_FRAMES, |_| true)? {
-                    check(stop)?;
-                    let batch = batch?;
-                    let rows = batch.num_rows() as u64;
-                    groups.write(batch, &index_columns(index, episode, self.plan.fps, frame, rows))?;
-                    frame += rows;
-                }
-            }
-            groups.end()?;
+            let mut stats = EpisodeStats::new(features);
+            done.read_bytes += self.write_episode((index, episode), &mut out, &mut stats, stop)?;
+            all.push(stats.finish(&self.plan, index, episode)?);
             done.frames += u32::try_from(episode.frames).unwrap_or(u32::MAX);
         }
-        done.written_bytes = groups.file.finish()?;
-        Ok(done)
+        done.written_bytes = out.finish()?;
+        Ok((done, all))
+    }
+
+    /// Gives the bytes of the segments that were read.
+    fn write_episode(
+        &self,
+        (index, episode): (u64, &PlannedEpisode),
+        out: &mut SplicedOut,
+        stats: &mut EpisodeStats<'_>,
+        stop: &StopFlag,
+    ) -> Result<u64, LerobotError> {
+        let features = &self.plan.features;
+        let mut group = Group::new(features);
+        let (mut from, mut read_bytes) = (0, 0);
+        let mut write = |group: Group, from: &mut u64| {
+            let rows = group.rows;
+            let mut parts = group.parts;
+            parts.extend(
+                index_columns(index, episode, self.plan.fps, *from, rows)
+                    .map(|array| Part::Values(vec![array])),
+            );
+            *from += rows;
+            out.write_group(parts)
+        };
+        for segment in 0..episode.segments.len() {
+            let input = open_segment(&self.staging, episode, segment, &staged_schema(features))?;
+            read_bytes += input.size();
+            stats.add_note(&input, segment, &episode.source)?;
+            for number in 0..input.metadata().num_row_groups() {
+                check(stop)?;
+                let bytes = group.bytes_of(&input, number);
+                if group.rows > 0 && group.bytes + bytes > ROW_GROUP_BYTES as u64 {
+                    write(std::mem::replace(&mut group, Group::new(features)), &mut from)?;
+                }
+                group.bytes += bytes;
+                group.add(&input, number, |batch| stats.add(batch, segment, &episode.source))?;
+            }
+        }
+        if group.rows > 0 {
+            write(group, &mut from)?;
+        }
+        Ok(read_bytes)
     }
 }
 
@@ -92,62 +133,71 @@ fn index_columns(number: u64, episode: &PlannedEpisode, fps: u32, frame: u64, ro
     ]
 }
 
-/// Rows on their way into row groups of at most [`ROW_GROUP_BYTES`].
-struct RowGroups {
-    file: ParquetOut,
-    schema: SchemaRef,
-    filled_bytes: usize,
+/// A row group on its way: staged row groups, one behind the other.
+struct Group {
+    /// One a feature that has a column in a data file.
+    parts: Vec<Part>,
+    names: Vec<String>,
+    rows: u64,
+    bytes: u64,
 }
 
-impl RowGroups {
-    fn write(&mut self, batch: RecordBatch, index: &[ArrayRef; 5]) -> Result<(), LerobotError> {
-        let columns = batch.columns().iter().chain(index).cloned().collect();
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
-            .map_err(|error| LerobotError::damaged(DATA_PATH, error))?;
-        let mut start = 0;
-        for (row, bytes) in row_bytes(&batch).into_iter().enumerate() {
-            if self.filled_bytes > 0 && self.filled_bytes + bytes > ROW_GROUP_BYTES {
-                if row > start {
-                    self.file.write(&batch.slice(start, row - start))?;
-                }
-                start = row;
-                self.end()?;
-            }
-            self.filled_bytes += bytes;
-        }
-        self.file.write(&batch.slice(start, batch.num_rows() - start))
+impl Group {
+    fn new(features: &[Feature]) -> Self {
+        let own = || features.iter().filter(|feature| feature.dtype != Dtype::Video);
+        let part = |feature: &Feature| match feature.dtype {
+            Dtype::Image => Part::Spliced(Splice::default()),
+            _ => Part::Values(Vec::new()),
+        };
+        let names = own().map(|feature| feature.name.clone()).collect();
+        Self { parts: own().map(part).collect(), names, rows: 0, bytes: 0 }
     }
 
-    fn end(&mut self) -> Result<(), LerobotError> {
-        self.filled_bytes = 0;
-        self.file.end_row_group()
+    /// What a staged row group adds to the size, in bytes before compression.
+    fn bytes_of(&self, file: &ParquetIn, number: usize) -> u64 {
+        let Some(group) = file.metadata().row_groups().get(number) else { return 0 };
+        let is_own = |path: &[String]| path.first().is_some_and(|name| self.names.contains(name));
+        let own = group.columns().iter().filter(|column| is_own(column.column_path().parts()));
+        let bytes: u64 = own.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum();
+        bytes + u64::try_from(group.num_rows()).unwrap_or(0) * INDEX_BYTES
+    }
+
+    /// Adds a staged row group; what is read of it is shown to `see`.
+    fn add(
+        &mut self,
+        file: &ParquetIn,
+        number: usize,
+        mut see: impl FnMut(&arrow::array::RecordBatch) -> Result<(), LerobotError>,
+    ) -> Result<(), LerobotError> {
+        let rows = file.metadata().row_groups().get(number).map_or(0, |group| group.num_rows());
+        self.rows += u64::try_from(rows).unwrap_or(0);
+        let (parts, names) = (&mut self.parts, &self.names);
+        let mut read = Vec::new();
+        for (part, name) in parts.iter_mut().zip(names) {
+            match part {
+                Part::Values(arrays) => read.push((name, arrays)),
+                Part::Spliced(splice) => splice.add(file, number, leaf(file, name)?)?,
+            }
+        }
+        let batches =
+            file.group_batches(number, BATCH_ROWS, |name| read.iter().any(|(own, _)| *own == name))?;
+        for batch in batches {
+            let batch = batch?;
+            for (name, arrays) in &mut read {
+                arrays.extend(batch.column_by_name(name).cloned());
+            }
+            see(&batch)?;
+        }
+        Ok(())
     }
 }
 
-/// The bytes of each row's values: of texts and images what they hold, of the rest what their types take.
-fn row_bytes(batch: &RecordBatch) -> Vec<usize> {
-    let mut bytes = vec![0; batch.num_rows()];
-    for column in batch.columns() {
-        let image = column.as_struct_opt().and_then(|parts| parts.column_by_name(IMAGE_BYTES));
-        let image = image.and_then(|bytes| bytes.as_binary_opt::<i32>());
-        let text = column.as_string_opt::<i32>();
-        let offsets = image.map(|image| image.offsets()).or_else(|| text.map(|text| text.offsets()));
-        match offsets {
-            Some(offsets) => {
-                for (bytes, length) in bytes.iter_mut().zip(offsets.lengths()) {
-                    *bytes += length;
-                }
-            }
-            None => {
-                let list = column.as_fixed_size_list_opt();
-                let (element, elements) = match list {
-                    Some(list) => (list.value_type(), usize::try_from(list.value_length()).unwrap_or(1)),
-                    None => (column.data_type().clone(), 1),
-                };
-                let width = element.primitive_width().unwrap_or(1) * elements;
-                bytes.iter_mut().for_each(|bytes| *bytes += width);
-            }
-        }
-    }
-    bytes
+/// The number of a column's first leaf.
+fn leaf(file: &ParquetIn, name: &str) -> Result<usize, LerobotError> {
+    let schema = file.metadata().file_metadata().schema_descr();
+    let found = schema
+        .columns()
+        .iter()
+        .position(|column| column.path().parts().first().is_some_and(|root| root == name));
+    found.ok_or_else(|| LerobotError::damaged(file.key(), format!("it has no column {name}")))
 }

@@ -79,8 +79,7 @@ impl AssembleWork {
     fn run_segment(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
         self.unpublish_another()?;
         if segment < self.plan.files {
-            let done = self.write_data_file(segment, stop)?;
-            let stats = self.file_stats(segment, stop)?;
+            let (done, stats) = self.write_data_file(segment, stop)?;
             self.keep_stats(segment, &stats)?;
             return Ok(done);
         }

@@ -104,7 +104,10 @@ impl Plan {
 
     /// The episodes of a data file, with their numbers.
     pub(super) fn episodes_of(&self, file: u32) -> impl Iterator<Item = (u64, &PlannedEpisode)> {
-        (0..).zip(&self.episodes).filter(move |(_, episode)| episode.file == file)
+        // They follow each other.
+        let first = self.episodes.partition_point(|episode| episode.file < file);
+        let own = self.episodes.get(first..).unwrap_or_default();
+        (first as u64..).zip(own.iter().take_while(move |episode| episode.file == file))
     }
 }
 

@@ -13,7 +13,8 @@ use crate::lerobot::picture::geometry;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Int64Type};
 use parquet::basic::Compression;
-use std::collections::BTreeMap;
+use parquet::file::metadata::ColumnChunkMetaData;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows in memory at once: a few, since each may hold an image a camera.
 const BATCH_ROWS: usize = 32;
@@ -25,7 +26,7 @@ pub(super) fn check(dataset: &Dataset, found: &mut Findings) -> Result<Vec<Optio
     for episode in &dataset.episodes {
         files.entry(episode.data).or_default().push(episode);
     }
-    let known: Vec<String> = files.keys().map(|file| file.key(template)).collect();
+    let known: BTreeSet<String> = files.keys().map(|file| file.key(template)).collect();
     for object in dataset.storage.list("data/")? {
         let key = object?.key;
         if key.ends_with(".parquet") && !known.contains(&key) {
@@ -112,8 +113,16 @@ impl<'a> Walk<'a> {
             found.hold(row <= end, self.key, Rule::DataRowGroups, || {
                 format!("row group {number} holds frames of more than one episode")
             });
-            let others =
-                group.columns().iter().filter(|column| column.compression() != Compression::SNAPPY).count();
+            // Image bytes are compressed by themselves.
+            let is_bytes = |column: &ColumnChunkMetaData| {
+                column.compression() == Compression::UNCOMPRESSED
+                    && self.dataset.columns.iter().any(|feature| {
+                        feature.kind == Kind::Image
+                            && *column.column_path().parts() == [feature.name.as_str(), IMAGE_BYTES]
+                    })
+            };
+            let plain = |column: &ColumnChunkMetaData| column.compression() != Compression::SNAPPY;
+            let others = group.columns().iter().filter(|column| plain(column) && !is_bytes(column)).count();
             found.hold(others == 0, self.key, Rule::DataCompression, || {
                 format!("{others} columns of row group {number} are not compressed with Snappy")
             });

@@ -72,7 +72,7 @@ pub enum Rule {
     DataStray,
     /// Advice: a row group holds frames of one episode.
     DataRowGroups,
-    /// Advice: columns are compressed with Snappy.
+    /// Advice: columns are compressed with Snappy, but for image bytes.
     DataCompression,
     /// stats.json is there and can be read.
     StatsReadable,
