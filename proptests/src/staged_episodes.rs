@@ -19,6 +19,7 @@ use roboflow::lerobot::staged::{
     SyncSource, episode_prefix, segment_key,
 };
 use roboflow::storage::SharedStorage;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Height and width of the images.
@@ -211,5 +212,5 @@ fn counts(episode: &Episode, from: u64, to: u64) -> ImageCounts {
             }
         }
     }
-    ImageCounts { frames: to - from, channels }
+    ImageCounts { frames: to - from, channels, depth: BTreeMap::new() }
 }

@@ -140,6 +140,9 @@ impl Tap {
             (Self::Image { extractor, geometry: first }, Column::Files { bytes, ends }) => {
                 let file = extractor.bytes(data).map_err(|error| error.to_string())?;
                 let this = geometry(&file)?;
+                if this.is_depth() {
+                    return Err(format!("{this} is not taken yet"));
+                }
                 let first = *first.get_or_insert(this);
                 if this != first {
                     return Err(format!(

@@ -42,13 +42,13 @@ pub(crate) fn image(ms: u64, file: &[u8]) -> Said {
     ("/camera", ms * MS, json!({ "format": "jpeg", "data": data }))
 }
 
-/// A grey PNG of one level.
+/// A PNG in red, green and blue, all of one level.
 pub(crate) fn png_file(width: u32, height: u32, level: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
-    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    let pixels = vec![level; (width * height) as usize];
+    let pixels = vec![level; (width * height * 3) as usize];
     encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
     bytes
 }

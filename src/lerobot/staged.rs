@@ -69,13 +69,16 @@ pub struct SegmentNote {
     pub non_finite: BTreeMap<String, u64>,
 }
 
-/// Counts of pixel values: exact statistics of 8-bit images whatever their number.
+/// Counts of pixel values: exact statistics of images whatever their number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageCounts {
     /// How many frames were sampled.
     pub frames: u64,
     /// For red, green and blue, how many sampled pixels have each of the 256 values.
     pub channels: [Vec<u64>; 3],
+    /// Of depth images, how many sampled pixels have each distance that there is: 65,536 entries at most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub depth: BTreeMap<u16, u64>,
 }
 
 /// How well the topics met the frame grid, for one episode.

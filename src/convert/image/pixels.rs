@@ -2,85 +2,53 @@
 //!
 //! Source: lerobot `datasets/compute_stats.py`, `auto_downsample_height_width`.
 
-use super::header::{Format, Geometry};
-use super::{IMAGE_PIXELS_MAX, IMAGE_SIDE_MAX};
+use super::frame::{Frame, Space};
+use super::rgb;
 use crate::lerobot::staged::ImageCounts;
-use std::io::Cursor;
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// From this side on, only every n-th row and column counts.
-const STRIDE_FROM_PX: u32 = 300;
+const STRIDE_FROM_PX: usize = 300;
 /// About how long the longer side is then.
-const STRIDE_TO_PX: u32 = 150;
+const STRIDE_TO_PX: usize = 150;
 /// Values of a pixel's channel.
 const LEVELS: usize = 256;
-const _: () = assert!(IMAGE_PIXELS_MAX * 4 <= u32::MAX as u64, "a decoded image fits in memory");
 
 /// Counts of no image.
 pub(crate) fn no_counts() -> ImageCounts {
-    ImageCounts { frames: 0, channels: std::array::from_fn(|_| vec![0; LEVELS]) }
+    ImageCounts {
+        frames: 0,
+        channels: std::array::from_fn(|_| vec![0; LEVELS]),
+        depth: std::collections::BTreeMap::new(),
+    }
 }
 
-/// Decodes an image and adds its pixels to the counts. Grey counts as red, green and blue alike; transparency is left out.
-///
-/// # Errors
-/// Says why it does not decode.
-pub(crate) fn count(bytes: &[u8], geometry: Geometry, counts: &mut ImageCounts) -> Result<(), String> {
-    let (pixels, samples) = match geometry.format {
-        Format::Jpeg => (jpeg(bytes)?, 3),
-        Format::Png => png(bytes)?,
-    };
-    let (width, height) = (geometry.width as usize, geometry.height as usize);
-    if pixels.len() < width * height * samples {
-        return Err(format!("{} decoded bytes are too few for {geometry}", pixels.len()));
-    }
-    let longer = geometry.width.max(geometry.height);
-    let stride = if longer >= STRIDE_FROM_PX { (longer / STRIDE_TO_PX) as usize } else { 1 };
-    let colour = if samples >= 3 { [0, 1, 2] } else { [0; 3] };
-    for row in pixels.chunks_exact(width * samples).take(height).step_by(stride) {
-        for pixel in row.chunks_exact(samples).step_by(stride) {
-            for (channel, at) in counts.channels.iter_mut().zip(colour) {
-                let level = pixel.get(at).copied().unwrap_or(0);
-                if let Some(count) = channel.get_mut(usize::from(level)) {
-                    *count += 1;
-                }
+/// Adds a frame's pixels to the counts.
+pub(super) fn add_counts(frame: &Frame, counts: &mut ImageCounts) {
+    let longer = frame.width.max(frame.height);
+    let stride = if longer >= STRIDE_FROM_PX { longer / STRIDE_TO_PX } else { 1 };
+    counts.frames += 1;
+    if frame.space == Space::Depth {
+        for row in frame.rows().step_by(stride) {
+            for level in row.as_chunks().0.iter().step_by(stride) {
+                *counts.depth.entry(u16::from_be_bytes(*level)).or_default() += 1;
             }
         }
+        return;
     }
-    counts.frames += 1;
-    Ok(())
-}
-
-fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let options = DecoderOptions::default()
-        .jpeg_set_out_colorspace(ColorSpace::RGB)
-        .set_max_width(IMAGE_SIDE_MAX as usize)
-        .set_max_height(IMAGE_SIDE_MAX as usize);
-    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
-        .decode()
-        .map_err(|error| format!("the JPEG does not decode: {error:?}"))
-}
-
-/// The pixels, and how many samples each has.
-fn png(bytes: &[u8]) -> Result<(Vec<u8>, usize), String> {
-    let broken = |error: png::DecodingError| format!("the PNG does not decode: {error}");
-    let mut decoder = png::Decoder::new(Cursor::new(bytes));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(broken)?;
-    let size = reader.output_buffer_size().ok_or("the PNG is too large")?;
-    let mut pixels = vec![0; size];
-    let info = reader.next_frame(&mut pixels).map_err(broken)?;
-    pixels.truncate(info.buffer_size());
-    Ok((pixels, info.color_type.samples()))
+    let [reds, greens, blues] = &mut counts.channels;
+    rgb::each(frame, stride, |[red, green, blue]| {
+        for (levels, level) in [(&mut *reds, red), (&mut *greens, green), (&mut *blues, blue)] {
+            if let Some(count) = levels.get_mut(usize::from(level)) {
+                *count += 1;
+            }
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::image::geometry;
+    use crate::convert::image::{Pixels, Transform, geometry};
 
     fn png_file(width: u32, height: u32, color: png::ColorType, pixels: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -93,7 +61,7 @@ mod tests {
 
     fn counted(bytes: &[u8]) -> ImageCounts {
         let mut counts = no_counts();
-        count(bytes, geometry(bytes).unwrap(), &mut counts).unwrap();
+        Pixels::default().count(bytes, geometry(bytes).unwrap(), &Transform::default(), &mut counts).unwrap();
         counts
     }
 
@@ -137,6 +105,7 @@ mod tests {
         let size = geometry(&bytes).unwrap();
         let middle = bytes.len() - 20;
         bytes[middle] ^= 0xff;
-        assert!(count(&bytes, size, &mut no_counts()).unwrap_err().contains("does not decode"));
+        let counted = Pixels::default().count(&bytes, size, &Transform::default(), &mut no_counts());
+        assert!(counted.unwrap_err().contains("does not decode"));
     }
 }

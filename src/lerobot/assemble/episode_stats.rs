@@ -60,7 +60,7 @@ impl<'a> EpisodeStats<'a> {
             Err(error) => return Err(in_file(LerobotError::damaged(SEGMENT_NOTE_KEY, error))),
         };
         for (name, counts) in &note.images {
-            let empty = ImageCounts { frames: 0, channels: Default::default() };
+            let empty = ImageCounts { frames: 0, channels: Default::default(), depth: BTreeMap::new() };
             merge_counts(self.images.entry(name.clone()).or_insert(empty), counts).map_err(in_file)?;
         }
         Ok(())

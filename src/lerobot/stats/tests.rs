@@ -4,6 +4,7 @@ use super::*;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::staged::ImageCounts;
 use arrow::array::{Array, ArrayRef, BooleanArray, Float32Array, Int64Array};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn feature(dtype: Dtype, shape: u32) -> Feature {
@@ -78,8 +79,9 @@ fn pixels_are_counted_exactly() {
     levels[0] = 1;
     levels[51] = 2;
     levels[255] = 1;
-    let segment = ImageCounts { frames: 1, channels: [levels.clone(), levels.clone(), levels] };
-    let mut counts = ImageCounts { frames: 0, channels: [vec![], vec![], vec![]] };
+    let segment =
+        ImageCounts { frames: 1, channels: [levels.clone(), levels.clone(), levels], depth: BTreeMap::new() };
+    let mut counts = ImageCounts { frames: 0, channels: [vec![], vec![], vec![]], depth: BTreeMap::new() };
     merge_counts(&mut counts, &segment).unwrap();
     merge_counts(&mut counts, &segment).unwrap();
     let stats = image_stats(&counts, 3);
@@ -89,7 +91,7 @@ fn pixels_are_counted_exactly() {
     for (at, want) in [(0, 0.0), (1, 0.0), (2, 0.2), (3, 1.0), (4, 1.0)] {
         assert!((stats.quantiles[at][0] - want).abs() < 1e-12, "{at}");
     }
-    let short = ImageCounts { frames: 1, channels: [vec![1], vec![1], vec![1]] };
+    let short = ImageCounts { frames: 1, channels: [vec![1], vec![1], vec![1]], depth: BTreeMap::new() };
     assert!(merge_counts(&mut counts, &short).unwrap_err().to_string().contains("256"));
     assert_eq!(stats.to_json(true).get("min").unwrap(), &serde_json::json!([[[0.0]], [[0.0]], [[0.0]]]));
 }
@@ -105,4 +107,22 @@ fn parts_add_up_to_the_whole() {
     let total = aggregate.finish().unwrap();
     assert_eq!((total.min, total.max, total.count), (whole.min, whole.max, whole.count));
     assert!((total.mean[0] - whole.mean[0]).abs() < 1e-12 && (total.std[0] - whole.std[0]).abs() < 1e-12);
+}
+
+#[test]
+fn distances_keep_their_unit() {
+    // numpy: a = np.repeat([0, 500, 1500, 65535], [2, 5, 2, 1]); a.mean(), a.std(), np.quantile(a, [.1, .5, .99])
+    let depth = BTreeMap::from([(0, 2), (500, 5), (1500, 2), (65_535, 1)]);
+    let zeros = || vec![0; 256];
+    let from = ImageCounts { frames: 3, channels: [zeros(), zeros(), zeros()], depth };
+    let mut counts = ImageCounts { frames: 0, channels: Default::default(), depth: BTreeMap::new() };
+    merge_counts(&mut counts, &from).unwrap();
+    let stats = image_stats(&counts, 1);
+    assert_eq!((&stats.min[..], &stats.max[..], stats.count), (&[0.0][..], &[65_535.0][..], 3));
+    assert_eq!(stats.mean, [7103.5]);
+    assert!((stats.std[0] - 19_483.298_238_491_345).abs() < 1e-8, "{}", stats.std[0]);
+    assert_eq!((stats.quantiles[1][0], stats.quantiles[2][0]), (0.0, 500.0));
+    assert!((stats.quantiles[4][0] - 59_771.85).abs() < 1e-6, "{}", stats.quantiles[4][0]);
+    let full = ImageCounts { depth: BTreeMap::from([(500, u64::MAX)]), ..from };
+    assert!(merge_counts(&mut counts, &full).unwrap_err().to_string().contains("overflow"));
 }

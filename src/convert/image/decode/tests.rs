@@ -1,0 +1,135 @@
+//! Tests of pictures on their way: known pixels through each decoder, sizes that lie, and memory that is used again.
+
+use super::*;
+use crate::convert::image::{Crop, Raw, Turn, geometry, no_counts};
+use proptest::prelude::*;
+
+fn png_file(width: u32, height: u32, color: png::ColorType, depth: png::BitDepth, pixels: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    if color == png::ColorType::Indexed {
+        encoder.set_palette(&[1, 2, 3, 200, 100, 50][..]);
+    }
+    encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+    bytes
+}
+
+fn raw(kind: Raw, width: u32, height: u32) -> Geometry {
+    Geometry { format: Format::Raw(kind), width, height, is_rgb: false }
+}
+
+/// Red, green, blue of what would be stored as a file; read back by the decoder, as a loader would.
+fn stored(picture: &[u8], geometry_of: Geometry, transform: Transform) -> (png::OutputInfo, Vec<u8>) {
+    let mut file = Vec::new();
+    Pixels::default().png(picture, geometry_of, &transform, &mut file).unwrap();
+    let mut reader = png::Decoder::new(Cursor::new(&file)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    (info, pixels)
+}
+
+#[test]
+fn pngs_of_every_kind_become_colours() {
+    use png::BitDepth::{Eight, One};
+    use png::ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
+    for (color, depth, pixels, expected) in [
+        (Rgb, Eight, vec![1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        (Rgba, Eight, vec![1, 2, 3, 0, 4, 5, 6, 9], [1, 2, 3, 4, 5, 6]),
+        (Grayscale, Eight, vec![7, 9], [7, 7, 7, 9, 9, 9]),
+        (Grayscale, One, vec![0b0100_0000], [0, 0, 0, 255, 255, 255]),
+        (GrayscaleAlpha, Eight, vec![7, 0, 9, 3], [7, 7, 7, 9, 9, 9]),
+        (Indexed, Eight, vec![1, 0], [200, 100, 50, 1, 2, 3]),
+    ] {
+        let file = png_file(2, 1, color, depth, &pixels);
+        let geometry = geometry(&file).unwrap();
+        assert_eq!(geometry.is_rgb, color == Rgb, "{color:?}");
+        let (info, found) = stored(&file, geometry, Transform::default());
+        assert_eq!((info.color_type, info.bit_depth), (Rgb, Eight));
+        assert_eq!(found, expected, "{color:?} {depth:?}");
+    }
+}
+
+#[test]
+fn depth_keeps_its_sixteen_bits() {
+    let levels: Vec<u8> = [0_u16, 1, 256, 65_535].into_iter().flat_map(u16::to_be_bytes).collect();
+    let file = png_file(4, 1, png::ColorType::Grayscale, png::BitDepth::Sixteen, &levels);
+    for (picture, geometry) in [(&file, geometry(&file).unwrap()), (&levels, raw(Raw::Depth, 4, 1))] {
+        assert!(geometry.is_depth());
+        let (info, found) = stored(picture, geometry, Transform::default());
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Grayscale, png::BitDepth::Sixteen));
+        assert_eq!(found, levels);
+        let mut counts = no_counts();
+        Pixels::default().count(picture, geometry, &Transform::default(), &mut counts).unwrap();
+        assert_eq!(counts.depth.into_iter().collect::<Vec<_>>(), [(0, 1), (1, 1), (256, 1), (65_535, 1)]);
+        let yuv = Pixels::default().yuv(picture, geometry, &Transform::default(), &mut Yuv420::default());
+        assert!(yuv.unwrap_err().contains("kind = \"image\""));
+    }
+}
+
+#[test]
+fn a_transform_reaches_file_planes_and_counts_alike() {
+    let pixels: Vec<u8> = (0..48).collect();
+    let transform = Transform {
+        crop: Some(Crop { x: 1, y: 1, width: 2, height: 3 }),
+        turn: Some(Turn::Left),
+        ..Transform::default()
+    };
+    let geometry = raw(Raw::Rgb, 4, 4);
+    let (info, found) = stored(&pixels, geometry, transform);
+    assert_eq!((info.width, info.height), (3, 2));
+    let expected = [18, 19, 20, 30, 31, 32, 42, 43, 44, 15, 16, 17, 27, 28, 29, 39, 40, 41];
+    assert_eq!(found, expected);
+    let mut counts = no_counts();
+    Pixels::default().count(&pixels, geometry, &transform, &mut counts).unwrap();
+    let reds: Vec<usize> =
+        counts.channels[0].iter().enumerate().filter(|(_, n)| **n > 0).map(|(at, _)| at).collect();
+    assert_eq!(reds, [15, 18, 27, 30, 39, 42]);
+    let (mut planes, mut same) = (Yuv420::default(), Yuv420::default());
+    Pixels::default().yuv(&pixels, geometry, &transform, &mut planes).unwrap();
+    Pixels::default().yuv(&expected, raw(Raw::Rgb, 3, 2), &Transform::default(), &mut same).unwrap();
+    assert_eq!((planes.width, planes.height), (4, 2));
+    assert_eq!(planes, same);
+}
+
+#[test]
+fn memory_is_used_again() {
+    let (first, second) = (vec![1; 64 * 48 * 3], vec![2; 64 * 48 * 3]);
+    let (mut pixels, mut planes) = (Pixels::default(), Yuv420::default());
+    let transform = Transform { resize: Some((32, 32)), turn: Some(Turn::Over), crop: None };
+    let mut run = |picture: &[u8]| {
+        pixels.yuv(picture, raw(Raw::Bgr, 64, 48), &transform, &mut planes).unwrap();
+        planes.y.as_ptr()
+    };
+    assert_eq!(run(&first), run(&second));
+}
+
+proptest! {
+    #![proptest_config(crate::convert::testing::cases())]
+
+    #[test]
+    fn hostile_files_are_errors_not_panics(
+        is_png in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1_u8..), 0..6),
+    ) {
+        let png = png_file(9, 5, png::ColorType::Rgb, png::BitDepth::Eight, &[77; 135]);
+        let mut bytes = if is_png { png } else { include_bytes!("../../../../proptests/data/tiny_0.jpg").to_vec() };
+        for (at, flip) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+        }
+        bytes.truncate(cut.index(bytes.len() * 3));
+        if let Ok(geometry) = geometry(&bytes) {
+            // Flipped sizes may be large; those of this test's budget are enough.
+            prop_assume!(geometry.width * geometry.height < 1 << 20);
+            let (mut pixels, mut planes) = (Pixels::default(), Yuv420::default());
+            let _ = pixels.count(&bytes, geometry, &Transform::default(), &mut no_counts());
+            if pixels.yuv(&bytes, geometry, &Transform::default(), &mut planes).is_ok() {
+                prop_assert_eq!(planes.y.len(), planes.width as usize * planes.height as usize);
+                prop_assert_eq!(planes.u.len() * 4, planes.y.len());
+            }
+        }
+    }
+}
