@@ -29,6 +29,7 @@ pub(crate) const fn even(side: u32) -> u32 {
 }
 
 /// Of a full-range luma, the limited one.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within the table's length")]
 const LUMA: [u8; 256] = {
     let mut table = [0; 256];
     let mut level = 0;
@@ -43,6 +44,7 @@ const LUMA: [u8; 256] = {
 const SUMS: usize = 4 * 255 + 1;
 
 /// Of the sum of four full-range differences, the limited mean.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within the table's length")]
 const CHROMA: [u8; SUMS] = {
     let mut table = [0; SUMS];
     let mut sum = 0;
