@@ -72,7 +72,7 @@ def check_info(rules, info):
         rules.hold("/" not in name, f"info.json: a slash in the name {name}")
         rules.hold(f["dtype"] in {*ARROW, "image"}, f"info.json: {name} has dtype {f['dtype']}")
         if f["dtype"] == "image":
-            rules.hold(f["names"] == ["height", "width", "channels"] and f["shape"][2] == 3, f"info.json: {name} is not height, width, 3 channels")
+            rules.hold(f["names"] == ["height", "width", "channels"] and f["shape"][2] == (1 if is_depth(f) else 3), f"info.json: {name} is not height, width, 3 channels")
         elif f["names"] is not None:
             rules.hold(len(f["names"]) == f["shape"][0], f"info.json: {name} has as many names as elements")
 
@@ -141,12 +141,17 @@ def check_episodes(rules, root, info, data, tasks):
     rules.hold(at == info["total_frames"], "episodes: lengths do not add up to total_frames")
 
 
+def is_depth(f):
+    """Whether a feature is one of 16-bit distances, which lerobot 0.6 finds by this mark."""
+    return bool((f.get("info") or {}).get("is_depth_map"))
+
+
 def check_stats(rules, where, f, stats, frames):
     if f["dtype"] == "string" or len(f["shape"]) == 2:  # LeRobot reduces matrices its own way, and nothing here writes one
         return
     if not rules.hold(all(stats.get(s) is not None for s in STATISTICS), f"{where}: one of {', '.join(STATISTICS)} is missing"):
         return
-    shape = (3, 1, 1) if f["dtype"] == "image" else tuple(f["shape"])
+    shape = (f["shape"][2], 1, 1) if f["dtype"] == "image" else tuple(f["shape"])
     for s in STATISTICS:
         got = np.array(stats[s], dtype=float)
         rules.hold(got.shape == ((1,) if s == "count" else shape), f"{where}/{s}: shape {got.shape}")
@@ -156,7 +161,8 @@ def check_stats(rules, where, f, stats, frames):
     count = stats["count"][0]
     rules.hold(0 < count <= frames if f["dtype"] == "image" else count == frames, f"{where}/count: {count} of {frames} frames")
     if f["dtype"] == "image":
-        rules.hold(ordered[0].min() >= 0 and ordered[-1].max() <= 1, f"{where}: pixels are not within 0 and 1")
+        most = 65535 if is_depth(f) else 1
+        rules.hold(ordered[0].min() >= 0 and ordered[-1].max() <= most, f"{where}: pixels are not within 0 and {most}")
 
 
 def check_numbers(rules, data, info, stats):
@@ -179,7 +185,8 @@ def check_images(rules, rows, info):
             rules.hold(not (cell["path"] or "").startswith("/"), f"row {i}: {name} has an absolute path")
             with Image.open(BytesIO(cell["bytes"])) as image:
                 good = image.format in ("JPEG", "PNG") and [image.height, image.width] == f["shape"][:2]
-                rules.hold(good, f"row {i}: {name} is {image.format} {image.size}")
+                good &= image.mode == ("I;16" if is_depth(f) else "RGB")
+                rules.hold(good, f"row {i}: {name} is {image.format} {image.size} {image.mode}")
 
 
 def check(root):

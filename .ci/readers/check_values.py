@@ -6,7 +6,7 @@
 TRUTH is a truth file, or a recording that has none: then readers that are not ours say what is in it.
 
 Vectors must be equal as float32, bit for bit (between two messages: within one step of float32), pictures by the CRC of
-their bytes, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
+their bytes, or of their pixels where the recording has no files, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
 statistics of each episode are computed again by numpy. Ends with a line that begins with OK, or with the first differences and
 exit code 1. It does not check the layout: `check_structure.py` does.
 """
@@ -73,6 +73,11 @@ def matrix(column):
                     if rows and isinstance(rows[0], list) else column.to_numpy().dtype)
 
 
+def opened(cell):
+    """The pixels as a loader sees them: red, green and blue, or 16-bit distances."""
+    return np.asarray(Image.open(io.BytesIO(cell["bytes"])))
+
+
 def compare(report, name, table, want, fps, tasks):
     n = want.length
     report.same(f"{name}: frames", table.num_rows, n)
@@ -82,7 +87,8 @@ def compare(report, name, table, want, fps, tasks):
         if feature not in table.column_names:
             report.lines.append(f"{name}: no column {feature}")
         elif feature in want.images:
-            got = [zlib.crc32(cell["bytes"]) for cell in table[feature].to_pylist()]
+            told_by = {"files": lambda cell: cell["bytes"], "pixels": lambda cell: opened(cell).tobytes()}[want.pictures]
+            got = [zlib.crc32(told_by(cell)) for cell in table[feature].to_pylist()]
             report.compared += n
             wrong = [k for k in range(n) if got[k] != rows[k]]
             if wrong:
@@ -112,7 +118,7 @@ def thinned(pixels):
     """The pixels that count: of pictures of 300 pixels and more every nth in both directions, as LeRobot takes them."""
     longest = max(pixels.shape[:2])
     stride = longest // 150 if longest >= 300 else 1
-    return pixels[::stride, ::stride].reshape(-1, 3)
+    return pixels[::stride, ::stride].reshape(-1, 3 if pixels.ndim == 3 else 1)
 
 
 def compare_statistics(report, name, table, row, want):
@@ -123,9 +129,13 @@ def compare_statistics(report, name, table, row, want):
         if feature in want.images:
             sampled = max(min(100, n), min(int(n**0.75), 10000))
             cells = table[feature].to_pylist()
-            frames = [cells[k]["bytes"] for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)]
-            x = np.concatenate([thinned(np.asarray(Image.open(io.BytesIO(f)).convert("RGB"))) for f in frames]) / 255.0
-            near = lambda s, v: np.abs(got(s) - v).max() <= IMAGE_TOLERANCE[s]
+            x = np.concatenate([thinned(opened(cells[k])) for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)])
+            if x.shape[1] == 1:  # distances: exact, and in their own unit
+                x = x.astype(np.float64)
+                near = lambda s, v: np.allclose(got(s), v, rtol=1e-9, atol=1e-12)
+            else:
+                x = x / 255.0
+                near = lambda s, v: np.abs(got(s) - v).max() <= IMAGE_TOLERANCE[s]
         else:
             sampled, x = n, matrix(table[feature]).astype(np.float64)
             near = lambda s, v: np.allclose(got(s), v, rtol=1e-9, atol=1e-12)

@@ -133,6 +133,7 @@ class Episode:
                 kept &= ~lost
         at = np.flatnonzero(kept)
         self.columns = {name: [rows[k] for k in at] for name, rows in columns.items()}
+        self.pictures = truth.meta.get("pictures", "files")
         self.images = {f["name"] for f in own if f.get("kind") in ("image", "video")}
         self.linear = {f["name"] for f in own if f.get("align") == "linear"}
         self.linear |= {f["name"] for f in features if f.get("from") in self.linear}

@@ -7,7 +7,9 @@ The writers (`mcap`, `rosbags`, `json`, `pillow`) share nothing with the program
 same bytes. It converts nothing, and knows no mapping.
 
 Topics: /joint_states (JointState, 100 Hz), /joint_command (Float64MultiArray or JointState, 50 Hz), /gripper (Float64,
-20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once).
+20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once). With `--image raw-…`
+the cameras say Image or RawImage, with `depth-png` CompressedImage of compressed depth; jpeg_crc32 then is that of the pixels
+that a loader must see (red, green, blue, or 16-bit), and meta.pictures is "pixels".
 
 NAME.truth.npz, or .json with the same keys: `meta`, and for topic number k of meta.topics, one row a message in the order
 of their log times: `k/log_time_ns`, `k/publish_time_ns`, `k/header_stamp_ns` (-1: the type has none), `k/write_order`
@@ -34,6 +36,7 @@ ROS_TYPES = {
     "multiarray": "std_msgs/msg/Float64MultiArray",
     "scalar": "std_msgs/msg/Float64",
     "image": "sensor_msgs/msg/CompressedImage",
+    "raw": "sensor_msgs/msg/Image",
     "text": "std_msgs/msg/String",
 }
 
@@ -114,28 +117,62 @@ def file_order(opt, topics, rng):
     return order
 
 
-def picture(opt, number, camera, i):
+PADDING = 5  # bytes behind each row of raw pixels
+ENCODINGS = ["rgb8", "bgr8", "rgba8", "bgra8", "mono8", "16UC1", "mono16"]
+
+
+def raw_pixels(encoding, base):
+    """The rows of a raw picture, padded, as bytes; and the pixels that must come out of them."""
+    if encoding in ("16UC1", "mono16"):
+        wanted = base[..., 0].astype("<u2") * 200 + base[..., 1]
+        stored = wanted[..., None].view(np.uint8)
+    elif encoding == "mono8":
+        stored, wanted = base[..., :1], base[..., :1].repeat(3, axis=2)
+    else:
+        full = np.concatenate([base, 255 - base[..., :1]], axis=2)
+        stored, wanted = full[..., ["rgba".index(letter) for letter in encoding.rstrip("8")]], base
+    rows = np.ascontiguousarray(stored).reshape(base.shape[0], -1)
+    return np.pad(rows, ((0, 0), (0, PADDING)), constant_values=170).tobytes(), np.ascontiguousarray(wanted)
+
+
+def pixels(opt, number, camera, i):
     """A picture that no other message has: moving colour ramps, and its own noise."""
     w, h = opt.width, opt.height
     y, x = np.mgrid[0:h, 0:w]
     base = np.stack([(x + 3 * i) % 256, (y * 2 + 5 * i + 40 * camera) % 256, (x + y + 11 * number) % 256], axis=2)
     noise = np.random.default_rng([opt.seed, number, camera, i]).integers(0, 12, (h // 8 + 1, w // 8 + 1, 3))
-    base = np.clip(base // 2 + 60 + noise.repeat(8, 0).repeat(8, 1)[:h, :w] * 4, 0, 255).astype(np.uint8)
+    return np.clip(base // 2 + 60 + noise.repeat(8, 0).repeat(8, 1)[:h, :w] * 4, 0, 255).astype(np.uint8)
+
+
+def picture(opt, number, camera, i):
+    """The data of a message, and the bytes whose CRC tells it."""
+    base = pixels(opt, number, camera, i)
+    if opt.raw:
+        data, wanted = raw_pixels(opt.raw, base)
+        return data, wanted.tobytes()
     out = io.BytesIO()
+    if opt.image == "depth-png":
+        _, depth = raw_pixels("16UC1", base)
+        Image.fromarray(depth).save(out, "png", compress_level=1)
+        return bytes(12) + out.getvalue(), depth.tobytes()
     Image.fromarray(base).save(out, opt.image, **({"quality": opt.quality} if opt.image == "jpeg" else {"compress_level": 1}))
-    return out.getvalue()
+    return out.getvalue(), out.getvalue()
 
 
 class RosCodec:
     """CDR or ROS 1 bytes by `rosbags`, and the schema that goes with them."""
 
-    def __init__(self, version):
+    def __init__(self, version, opt):
         self.version = version
         self.store = get_typestore(Stores.ROS2_JAZZY if version == 2 else Stores.ROS1_NOETIC)
+        self.raw = opt.raw
         self.profile, self.encoding, self.schema_encoding = (("ros1", "ros1", "ros1msg"), ("ros2", "cdr", "ros2msg"))[version - 1]
 
+    def type_of(self, kind):
+        return ROS_TYPES["raw" if kind == "image" and self.raw else kind]
+
     def schema(self, kind):
-        name = ROS_TYPES[kind]
+        name = self.type_of(kind)
         text = self.store.generate_msgdef(name, ros_version=self.version)[0]
         return name if self.version == 2 else name.replace("/msg/", "/"), text.encode()
 
@@ -145,9 +182,9 @@ class RosCodec:
         seq = {} if self.version == 2 else {"seq": i}
         return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame, **seq)
 
-    def encode(self, t, i, image, format_name):
+    def encode(self, t, i, image, format_name, size):
         types, kind, stamp = self.store.types, t["kind"], int(t["header"][i])
-        make = types[ROS_TYPES[kind]]
+        make = types[self.type_of(kind)]
         if kind == "joints":
             order = t["order"][i]
             velocity = t["velocity"][i][order] if t["velocity"].shape[1] else np.zeros(0)
@@ -158,19 +195,26 @@ class RosCodec:
             message = make(layout=layout, data=t["values"][i])
         elif kind == "scalar":
             message = make(data=float(t["values"][i][0]))
+        elif kind == "image" and self.raw:
+            data, (width, height) = np.frombuffer(image, np.uint8), size
+            message = make(header=self.header(stamp, i, f"camera_{t['camera']}"), height=height, width=width, encoding=self.raw,
+                           is_bigendian=0, step=len(data) // height, data=data)
         elif kind == "image":
             data = np.frombuffer(image, np.uint8)
             message = make(header=self.header(stamp, i, f"camera_{t['camera']}"), format=format_name, data=data)
         else:
             message = make(data=t["text"])
         write = self.store.serialize_cdr if self.version == 2 else self.store.serialize_ros1
-        return bytes(write(message, ROS_TYPES[kind]))
+        return bytes(write(message, self.type_of(kind)))
 
 
 class JsonCodec:
     """JSON with a JSON schema; pictures as base64."""
 
     profile, encoding, schema_encoding = "", "json", "jsonschema"
+
+    def __init__(self, opt):
+        self.raw = opt.raw
 
     def schema(self, kind):
         number, text = {"type": "number"}, {"type": "string"}
@@ -182,17 +226,23 @@ class JsonCodec:
             "scalar": ("arm.Gripper", {"data": number}),
             "image": ("foxglove.CompressedImage", {"timestamp": stamp, "frame_id": text, "format": text,
                                                    "data": {"type": "string", "contentEncoding": "base64"}}),
+            "raw": ("foxglove.RawImage", {"timestamp": stamp, "frame_id": text, "width": {"type": "integer"}, "height": {"type": "integer"},
+                                          "encoding": text, "step": {"type": "integer"},
+                                          "data": {"type": "string", "contentEncoding": "base64"}}),
             "text": ("arm.Text", {"data": text}),
-        }[kind]
+        }["raw" if kind == "image" and self.raw else kind]
         return name, json.dumps({"title": name, "type": "object", "properties": fields}).encode()
 
-    def encode(self, t, i, image, format_name):
+    def encode(self, t, i, image, format_name, size):
         kind, stamp = t["kind"], int(t["header"][i])
         timestamp = {"timestamp": {"sec": stamp // NS, "nsec": stamp % NS}}
         if kind == "joints":
             order = t["order"][i]
             velocity = t["velocity"][i][order].tolist() if t["velocity"].shape[1] else []
             message = timestamp | {"name": [JOINTS[j] for j in order], "position": t["values"][i][order].tolist(), "velocity": velocity}
+        elif kind == "image" and self.raw:
+            message = timestamp | {"frame_id": f"camera_{t['camera']}", "width": size[0], "height": size[1], "encoding": self.raw,
+                                   "step": len(image) // size[1], "data": base64.b64encode(image).decode()}
         elif kind == "image":
             message = timestamp | {"frame_id": f"camera_{t['camera']}", "format": format_name, "data": base64.b64encode(image).decode()}
         elif kind == "multiarray":
@@ -204,7 +254,7 @@ class JsonCodec:
         return json.dumps(message).encode()
 
 
-CODECS = {"cdr": lambda: RosCodec(2), "ros1": lambda: RosCodec(1), "bag": lambda: RosCodec(1), "json": JsonCodec}
+CODECS = {"cdr": lambda opt: RosCodec(2, opt), "ros1": lambda opt: RosCodec(1, opt), "bag": lambda opt: RosCodec(1, opt), "json": JsonCodec}
 
 
 def encoded(opt, number, topics, order, codec):
@@ -213,21 +263,21 @@ def encoded(opt, number, topics, order, codec):
         t = topics[k]
         image = None
         if t["kind"] == "image":
-            image = picture(opt, number, t["camera"], i)
-            t["jpeg_crc32"][i], t["jpeg_size"][i] = zlib.crc32(image), len(image)
-        yield k, i, codec.encode(t, i, image, opt.image)
+            image, known_by = picture(opt, number, t["camera"], i)
+            t["jpeg_crc32"][i], t["jpeg_size"][i] = zlib.crc32(known_by), len(image)
+        yield k, i, codec.encode(t, i, image, opt.format_name, (opt.width, opt.height))
 
 
 def write_bag(opt, path, number, topics, order):
     """A ROS 1 bag, by `rosbags`. It knows one time of a message: when it was received."""
     path.unlink(missing_ok=True)
-    codec = CODECS["bag"]()
+    codec = CODECS["bag"](opt)
     writer = BagWriter(path)
     if opt.compression != "none":
         writer.set_compression(BagWriter.CompressionFormat[opt.compression.upper()])
     writer.chunk_threshold = opt.chunk_kib * 1024
     with writer:
-        connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+        connections = [writer.add_connection(t["topic"], codec.type_of(t["kind"]), typestore=codec.store) for t in topics]
         for k, i, data in encoded(opt, number, topics, order, codec):
             writer.write(connections[k], int(topics[k]["log"][i]), data)
     for t in topics:
@@ -273,7 +323,7 @@ def bag_chunks(path):
 
 
 def write(opt, path, number, topics, order):
-    codec = CODECS[opt.format]()
+    codec = CODECS[opt.format](opt)
     indexes = dict(index_types=IndexType.NONE, use_statistics=False, use_summary_offsets=False,
                    repeat_channels=False, repeat_schemas=False) if opt.no_summary else {}
     writer = Writer(str(path), chunk_size=opt.chunk_kib * 1024, compression=CompressionType[opt.compression.upper()], **indexes)
@@ -318,6 +368,7 @@ def cut(path):
 def save_truth(opt, path, number, topics, whole, in_cut_chunk):
     meta = dict(recording=path.name, number=number, format=opt.format, width=opt.width, height=opt.height, joints=JOINTS,
                 task=TASKS[number % len(TASKS)], truncated=opt.cut,
+                pictures="files" if opt.image in ("jpeg", "png") else "pixels",
                 topics=[{key: t[key] for key in ("topic", "kind", "camera") if key in t} for t in topics])
     arrays = {}
     for k, t in enumerate(topics):
@@ -344,7 +395,7 @@ def main(argv=None):
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--cameras", type=int, default=2)
     p.add_argument("--size", default="160x120")
-    p.add_argument("--image", choices=["jpeg", "png"], default="jpeg")
+    p.add_argument("--image", choices=["jpeg", "png", "depth-png", *(f"raw-{e}" for e in ENCODINGS)], default="jpeg")
     p.add_argument("--quality", type=int, default=75, help="of JPEG pictures")
     p.add_argument("--format", choices=sorted(CODECS), default="cdr")
     p.add_argument("--compression", choices=["zstd", "bz2", "lz4", "none"], default="zstd", help="bz2: of bags; zstd: of MCAP")
@@ -363,6 +414,8 @@ def main(argv=None):
     p.add_argument("--quiet", action="store_true")
     opt = p.parse_args(argv)
     opt.width, opt.height = map(int, opt.size.split("x"))
+    opt.raw = opt.image.removeprefix("raw-") if opt.image.startswith("raw-") else None
+    opt.format_name = "16UC1; compressedDepth png" if opt.image == "depth-png" else opt.image
     opt.out.mkdir(parents=True, exist_ok=True)
     for number in range(opt.episodes):
         path = opt.out / f"{opt.name}_{number:03d}.{'bag' if opt.format == 'bag' else 'mcap'}"

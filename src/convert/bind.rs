@@ -8,6 +8,7 @@ use super::decode::{Encoding, Extractor, Schema, ValueKind};
 use super::joints::Joints;
 use super::mapping::{Content, FeatureMap, Located, Mapping, OnMissing, Rule, Source};
 use super::nearest::{listed, nearest};
+use super::picture::{Keep, Picture};
 use super::plan::Lane;
 use super::source::{Recording, TopicId};
 use super::tap::{Numbers, Tap};
@@ -101,7 +102,7 @@ impl Binder<'_> {
     fn feature(&mut self, feature: &FeatureMap) -> Result<BoundFeature, WorkError> {
         let begin = self.bound.lanes.len();
         let (dtype, names) = match &feature.content {
-            Content::Image { source, rule } => {
+            Content::Image { source, rule, transform } => {
                 let (topic, extractor) = self.extractor(source, Some(DATA_FIELD))?;
                 // JSON without a definition does not tell base64 from other texts: the first image will.
                 let is_json = self.schema(topic)?.encoding() == Encoding::Json;
@@ -112,7 +113,8 @@ impl Binder<'_> {
                         format!("{} of {} holds no bytes of an image", extractor.path(), source.topic.value);
                     return Err(self.mapping.error(field_of(source).place, what).into());
                 }
-                self.lane(feature, source, topic, *rule, Tap::Image { extractor, geometry: None });
+                let picture = Picture::new(self.schema(topic)?, extractor, *transform, Keep::Files);
+                self.lane(feature, source, topic, *rule, Tap::Picture(Box::new(picture)));
                 (Dtype::Image, None)
             }
             Content::Vector { sources, rule, dtype, names } => {

@@ -15,6 +15,7 @@ mod joints;
 mod kept;
 pub mod mapping;
 mod nearest;
+mod picture;
 mod plan;
 pub mod recording;
 mod rows;

@@ -4,7 +4,7 @@
 
 use super::align::Pick;
 use super::blueprint::Blueprint;
-use super::image::{Pixels, Transform, no_counts, sampled};
+use super::image::{Pixels, no_counts, sampled};
 use super::rows::{Rows, complaint};
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
@@ -254,15 +254,16 @@ fn image_counts(
     stop: &StopFlag,
 ) -> Result<crate::lerobot::staged::ImageCounts, WorkError> {
     let (mut counts, mut pixels) = (no_counts(), Pixels::default());
-    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::geometry));
-    let Some((values, geometry)) = found else { return Ok(counts) };
+    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
+    let Some((values, picture)) = found else { return Ok(counts) };
+    let Some(geometry) = picture.kept() else { return Ok(counts) };
     let here = first..first + rows.frames as u64;
     for number in sampled(kept).skip_while(|frame| *frame < here.start).take_while(|frame| *frame < here.end)
     {
         stop.check()?;
         let row = values.row(usize::try_from(number - first).unwrap_or(usize::MAX));
         let Some(bytes) = file(values.column, row) else { continue };
-        pixels.count(bytes, geometry, &Transform::default(), &mut counts).map_err(|what| {
+        pixels.count(bytes, geometry, &picture.transform(), &mut counts).map_err(|what| {
             let sources = &blueprint.sources;
             let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
             let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);

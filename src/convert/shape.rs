@@ -5,14 +5,13 @@
 use super::WorkError;
 use super::bind::BoundFeature;
 use super::mapping::Mapping;
+use super::picture::Picture;
 use super::tap::Tap;
 use crate::lerobot::feature::{Dtype, Feature};
 use std::collections::HashSet;
 
 /// Most elements of a vector.
 pub(crate) const FEATURE_ELEMENTS_MAX: usize = 65_536;
-/// Channels of an image as loaders decode it, grey ones too.
-const IMAGE_CHANNELS: u32 = 3;
 
 /// The features as `info.json` describes them.
 pub(crate) fn features(
@@ -30,10 +29,9 @@ fn shape(mapping: &Mapping, feature: &BoundFeature, taps: &[Tap]) -> Result<Feat
         |shape: Vec<u32>, names| Feature { name: name.value.clone(), dtype: *dtype, shape, names };
     match dtype {
         Dtype::Image | Dtype::Video => {
-            let size = taps.first().and_then(Tap::geometry);
-            let (height, width) = size.map_or((0, 0), |size| (size.height, size.width));
+            let shape = taps.first().and_then(Tap::picture).and_then(Picture::shape).unwrap_or_default();
             let names = ["height", "width", "channels"].map(str::to_owned).to_vec();
-            Ok(described(vec![height, width, IMAGE_CHANNELS], Some(names)))
+            Ok(described(shape.to_vec(), Some(names)))
         }
         Dtype::String => Ok(described(vec![1], None)),
         Dtype::Float32 | Dtype::Float64 | Dtype::Int64 | Dtype::Bool => {

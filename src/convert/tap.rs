@@ -3,8 +3,8 @@
 //! It knows no frames and no files: whoever reads messages names those in errors.
 
 use super::decode::Extractor;
-use super::image::{Geometry, geometry};
 use super::joints::Joints;
+use super::picture::Picture;
 
 /// Values of one lane's messages, in the order they were read.
 #[derive(Debug)]
@@ -30,11 +30,7 @@ impl Default for Column {
 pub(crate) enum Tap {
     Numbers(Box<Numbers>),
     Text(Extractor),
-    Image {
-        extractor: Extractor,
-        /// That of the first message taken.
-        geometry: Option<Geometry>,
-    },
+    Picture(Box<Picture>),
 }
 
 /// Numbers of a field.
@@ -118,11 +114,11 @@ impl Tap {
             Self::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
             Self::Numbers(_) => Column::Floats(Vec::new()),
             Self::Text(_) => Column::Texts(Vec::new()),
-            Self::Image { .. } => Column::Files { bytes: Vec::new(), ends: Vec::new() },
+            Self::Picture(_) => Column::Files { bytes: Vec::new(), ends: Vec::new() },
         }
     }
 
-    /// Appends a message's values. The first message taken fixes their number, their names and the image's geometry.
+    /// Appends a message's values. The first message taken fixes their number, their names and the picture's kind and size.
     ///
     /// # Errors
     /// Says what is wrong with the message, or how it differs from the first.
@@ -137,23 +133,12 @@ impl Tap {
                     count => Err(format!("{} has {count} texts; a text feature takes one", extractor.path())),
                 }
             }
-            (Self::Image { extractor, geometry: first }, Column::Files { bytes, ends }) => {
-                let file = extractor.bytes(data).map_err(|error| error.to_string())?;
-                let this = geometry(&file)?;
-                if this.is_depth() {
-                    return Err(format!("{this} is not taken yet"));
-                }
-                let first = *first.get_or_insert(this);
-                if this != first {
-                    return Err(format!(
-                        "the image is {this}, and the first one is {first}; a feature's images are all alike"
-                    ));
-                }
-                bytes.extend_from_slice(&file);
+            (Self::Picture(picture), Column::Files { bytes, ends }) => {
+                picture.take(data, bytes)?;
                 ends.push(bytes.len());
                 Ok(())
             }
-            (Self::Text(_) | Self::Image { .. }, _) => Err("values do not go into another column".to_owned()),
+            (Self::Text(_) | Self::Picture(_), _) => Err("values do not go into another column".to_owned()),
         }
     }
 
@@ -161,7 +146,7 @@ impl Tap {
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Numbers(numbers) => numbers.width.unwrap_or(1),
-            Self::Text(_) | Self::Image { .. } => 1,
+            Self::Text(_) | Self::Picture(_) => 1,
         }
     }
 
@@ -169,7 +154,7 @@ impl Tap {
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::Numbers(numbers) => numbers.names(),
-            Self::Text(_) | Self::Image { .. } => Vec::new(),
+            Self::Text(_) | Self::Picture(_) => Vec::new(),
         }
     }
 
@@ -177,14 +162,15 @@ impl Tap {
     pub(crate) fn label(&self) -> &str {
         match self {
             Self::Numbers(numbers) => &numbers.label,
-            Self::Text(extractor) | Self::Image { extractor, .. } => extractor.path(),
+            Self::Text(extractor) => extractor.path(),
+            Self::Picture(picture) => picture.path(),
         }
     }
 
-    /// The images' geometry, once one was seen.
-    pub(crate) fn geometry(&self) -> Option<Geometry> {
+    /// The lane of pictures that it may be.
+    pub(crate) fn picture(&self) -> Option<&Picture> {
         match self {
-            Self::Image { geometry, .. } => *geometry,
+            Self::Picture(picture) => Some(picture),
             Self::Numbers(_) | Self::Text(_) => None,
         }
     }

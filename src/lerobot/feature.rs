@@ -37,6 +37,13 @@ pub struct Feature {
     pub names: Option<Vec<String>>,
 }
 
+impl Feature {
+    /// Whether it is a 16-bit grey image of distances: of all images these alone have one channel.
+    pub fn is_depth(&self) -> bool {
+        self.dtype == Dtype::Image && self.shape.last() == Some(&1)
+    }
+}
+
 impl Dtype {
     /// As `info.json` and `datasets` write it.
     pub fn name(self) -> &'static str {

@@ -6,8 +6,11 @@ use super::json::{Ordered, read_json, to_json};
 use super::layout::{CHUNK_FILES, DATA_FILE_MB, DATA_PATH, INFO_KEY, VIDEO_FILE_MB, VIDEO_PATH};
 use crate::storage::Storage;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+/// What a number of a depth image is: millimetres, by ROS REP 118. lerobot marks depth maps so since 0.6, keeps their
+/// statistics in this unit, and gives their frames as they are.
+const DEPTH_UNIT: &str = "mm";
 /// The version of the format.
 pub const CODEBASE_VERSION: &str = "v3.0";
 
@@ -116,7 +119,7 @@ impl FeatureInfo {
             dtype: feature.dtype.name().to_owned(),
             shape: feature.shape.iter().map(|side| u64::from(*side)).collect(),
             names: feature.names.as_ref().map_or(Value::Null, |names| Value::from(names.clone())),
-            info: None,
+            info: feature.is_depth().then(|| json!({ "is_depth_map": true, "depth_unit": DEPTH_UNIT })),
         }
     }
 

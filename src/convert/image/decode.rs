@@ -17,6 +17,16 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+/// What is wanted of a JPEG that holds luma and differences.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    /// These, for planes: no colours in between.
+    AsStored,
+    /// Red, green and blue. The decoder makes them faster than it hands out what it has (640 x 480: 880 against 790
+    /// pictures a core-second), so that statistics cost no more than that.
+    Colours,
+}
+
 const _: () = assert!(IMAGE_PIXELS_MAX * 4 <= u32::MAX as u64, "a decoded image fits in memory");
 
 /// Decodes pictures, one after the other.
@@ -46,6 +56,7 @@ impl Pixels {
     ///
     /// # Errors
     /// Says why it does not decode, or why it has no colours to show: depth.
+    #[cfg_attr(not(test), expect(dead_code, reason = "an encoder of videos will take it"))]
     pub(crate) fn yuv(
         &mut self,
         picture: &[u8],
@@ -53,7 +64,7 @@ impl Pixels {
         transform: &Transform,
         out: &mut Yuv420,
     ) -> Result<(), String> {
-        let frame = self.frame(picture, geometry, transform)?;
+        let frame = self.frame(picture, geometry, transform, Wanted::AsStored)?;
         if frame.space == Space::Depth {
             return Err("depth is no video of colours: use kind = \"image\"".to_owned());
         }
@@ -72,7 +83,7 @@ impl Pixels {
         transform: &Transform,
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
-        self.frame(picture, geometry, transform)?;
+        self.frame(picture, geometry, transform, Wanted::Colours)?;
         write_png(&self.frame, &mut self.spare, out)
     }
 
@@ -88,13 +99,25 @@ impl Pixels {
         transform: &Transform,
         counts: &mut ImageCounts,
     ) -> Result<(), String> {
-        add_counts(self.frame(picture, geometry, transform)?, counts);
+        add_counts(self.frame(picture, geometry, transform, Wanted::Colours)?, counts);
         Ok(())
     }
 
-    fn frame(&mut self, picture: &[u8], geometry: Geometry, transform: &Transform) -> Result<&Frame, String> {
+    /// Adds the pixels of the picture that was last made into planes: it need not be decoded again.
+    #[cfg_attr(not(test), expect(dead_code, reason = "an encoder of videos will take it"))]
+    pub(crate) fn count_same(&self, counts: &mut ImageCounts) {
+        add_counts(&self.frame, counts);
+    }
+
+    fn frame(
+        &mut self,
+        picture: &[u8],
+        geometry: Geometry,
+        transform: &Transform,
+        wanted: Wanted,
+    ) -> Result<&Frame, String> {
         match geometry.format {
-            Format::Jpeg => self.jpeg(picture, geometry)?,
+            Format::Jpeg => self.jpeg(picture, geometry, wanted)?,
             Format::Png | Format::Depth => self.png_file(picture, geometry)?,
             Format::Raw(raw) => {
                 let (width, height) = (geometry.width as usize, geometry.height as usize);
@@ -107,14 +130,14 @@ impl Pixels {
         Ok(&self.frame)
     }
 
-    /// A JPEG stays luma and differences, as it is stored; other inks become red, green and blue.
-    fn jpeg(&mut self, bytes: &[u8], geometry: Geometry) -> Result<(), String> {
+    /// The decoder's vector code and its plain code give the same bytes: a test holds it to that.
+    fn jpeg(&mut self, bytes: &[u8], geometry: Geometry, wanted: Wanted) -> Result<(), String> {
         let broken = |error| format!("the JPEG does not decode: {error:?}");
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), jpeg_options(ColorSpace::RGB));
         decoder.decode_headers().map_err(broken)?;
         let components = decoder.info().map_or(0, |info| info.components);
         let (space, out) = match (decoder.input_colorspace(), components) {
-            (Some(ColorSpace::YCbCr), 3) => (Space::Full, ColorSpace::YCbCr),
+            (Some(ColorSpace::YCbCr), 3) if wanted == Wanted::AsStored => (Space::Full, ColorSpace::YCbCr),
             (_, 1) => (Space::Grey, ColorSpace::Luma),
             _ => (Space::Rgb, ColorSpace::RGB),
         };

@@ -61,7 +61,7 @@ impl Geometry {
     }
 }
 
-const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
+pub(super) const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 /// Bytes at an image's end that may hold its end marker: some cameras pad.
 const TAIL_BYTES: usize = 64 << 10;

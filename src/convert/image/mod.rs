@@ -9,9 +9,8 @@
 //!                                                  └▶ counts for statistics
 //! ```
 
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "raw pixels and video come next"))]
-
 mod decode;
+mod depth;
 mod encode;
 mod frame;
 mod header;
@@ -24,12 +23,14 @@ mod transform;
 mod yuv;
 
 pub(crate) use decode::Pixels;
+pub(crate) use depth::depth_png;
 pub(crate) use header::{Format, Geometry, geometry};
 pub(crate) use pixels::no_counts;
 pub(crate) use raw::Raw;
 pub(crate) use sample::sampled;
 pub use transform::{Crop, Transform, Turn};
-pub(crate) use yuv::{Yuv420, even};
+#[cfg_attr(not(test), expect(unused_imports, reason = "an encoder of videos will take it"))]
+pub(crate) use yuv::Yuv420;
 
 /// Longest side, in pixels.
 pub const IMAGE_SIDE_MAX: u32 = 16_384;

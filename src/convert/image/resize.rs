@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn it_is_pillows_bilinear() {
         // Made with Pillow 13: `Image.fromarray(noise).resize(size, Image.BILINEAR)`.
-        let known: [(Space, (usize, usize), (usize, usize), &[u8]); 4] = [
+        type Known = (Space, (usize, usize), (usize, usize), &'static [u8]);
+        let known: [Known; 4] = [
             (Space::Grey, (7, 5), (3, 4), &[102, 138, 98, 153, 124, 104, 154, 134, 105, 161, 121, 89]),
             (
                 Space::Grey,

@@ -23,11 +23,6 @@ pub(crate) struct Yuv420 {
     pub(crate) v: Vec<u8>,
 }
 
-/// A side as it is padded.
-pub(crate) const fn even(side: u32) -> u32 {
-    side.next_multiple_of(2)
-}
-
 /// Of a full-range luma, the limited one.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within the table's length")]
 const LUMA: [u8; 256] = {

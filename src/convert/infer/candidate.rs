@@ -5,7 +5,8 @@
 use super::fields::{Taken, numbers};
 use super::words::{base_type, is_task, role_of_numbers};
 use crate::convert::decode::{Encoding, Extractor, Schema};
-use crate::convert::image::geometry;
+use crate::convert::image::Transform;
+use crate::convert::picture::{Keep, Picture};
 use crate::convert::source::{MessageRef, Reader, Recording, TopicId};
 use crate::convert::{StopFlag, WorkError};
 
@@ -102,7 +103,7 @@ pub(super) fn candidate(
     }))
 }
 
-/// Whether a message holds an image file that can be taken; none when it has no bytes called `data`.
+/// Whether a message holds a picture that can be taken; none when it has no bytes called `data`.
 fn image(schema: &Schema, data: &[u8]) -> Option<Result<(), String>> {
     let is_bytes = schema.fields().iter().any(|field| {
         let base64 = schema.encoding() == Encoding::Json && field.is_string();
@@ -112,8 +113,8 @@ fn image(schema: &Schema, data: &[u8]) -> Option<Result<(), String>> {
         return None;
     }
     let extractor = Extractor::compile(schema, "data").ok()?;
-    let bytes = extractor.bytes(data).map_err(|error| error.to_string());
-    Some(bytes.and_then(|bytes| geometry(&bytes).map(|_| ())))
+    let picture = Picture::new(schema, extractor, Transform::default(), Keep::Files);
+    Some(picture.look(data).map(|_| ()))
 }
 
 /// The field of a text message.

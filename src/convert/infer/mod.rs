@@ -6,7 +6,7 @@
 //! - State: topics of joints and poses; of joint states the positions, by the names in the first message.
 //! - Action: topics that say command, cmd, action, target, goal, setpoint or desired, leaders and masters, and the types
 //!   Twist, JointTrajectory and Ackermann. Without one, the state one frame later.
-//! - Images: JPEG and PNG topics, named by what is particular in the topic.
+//! - Images: topics of JPEG and PNG files, of raw pixels and of depth, named by what is particular in the topic.
 //! - Robots beside each other (`/turtle1`, `/turtle2`: first parts that differ by their number alone, and are no arms,
 //!   hands or the like) are not mixed: the one with state and command that overlap the longest is taken.
 //! - Topics that cover less than half of the time that the longest one covers are left out: they would shorten the episode.

@@ -146,7 +146,7 @@ field = "data"
 
 [[feature]]
 name = "observation.images.camera"
-kind = "image"  # JPEG and PNG bytes as they came
+kind = "image"  # JPEG and PNG files as they came, raw pixels as PNG
 source = [{ topic = "/camera" }]  # 31 messages, 10.0 a second
 
 [episodes]

@@ -7,7 +7,7 @@ use super::candidate::Candidate;
 use std::fmt::Write;
 
 /// How a camera is written, unless videos are asked for.
-const IMAGE_LINE: &str = "kind = \"image\"  # JPEG and PNG bytes as they came";
+const IMAGE_LINE: &str = "kind = \"image\"  # JPEG and PNG files as they came, raw pixels as PNG";
 /// How a camera is written that becomes a video.
 const VIDEO_LINE: &str = "kind = \"video\"";
 

@@ -6,7 +6,7 @@ use super::error::{MappingError, Place};
 use super::keys::{Document, Keys};
 use super::{
     Content, FEATURES_MAX, FPS_MAX, FeatureMap, LIST_MAX, Located, MAPPING_BYTES_MAX, Mapping, OnMissing,
-    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, video,
+    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, picture, video,
 };
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
@@ -16,8 +16,21 @@ use toml::de::DeTable;
 
 const ROOT_KEYS: [&str; 7] = ["fps", "robot_type", "time", "task", "feature", "episodes", "video"];
 const TASK_KEYS: [&str; 4] = ["text", "topic", "field", "file"];
-const FEATURE_KEYS: [&str; 10] =
-    ["name", "kind", "source", "align", "tolerance_ms", "on_missing", "dtype", "names", "from", "shift"];
+const FEATURE_KEYS: [&str; 13] = [
+    "name",
+    "kind",
+    "source",
+    "align",
+    "tolerance_ms",
+    "on_missing",
+    "dtype",
+    "names",
+    "from",
+    "shift",
+    "crop",
+    "rotate",
+    "resize",
+];
 const SOURCE_KEYS: [&str; 3] = ["topic", "field", "select"];
 const EPISODES_KEYS: [&str; 1] = ["split"];
 /// Longest name of a feature, in bytes: it becomes a folder's name for videos.
@@ -202,6 +215,7 @@ fn shifted(
     is_image: bool,
     on_missing: Option<&Located<OnMissing>>,
 ) -> Result<Content, MappingError> {
+    picture::none_of_them(table)?;
     if is_image {
         return Err(table.error(from.place, "from shifts vectors only; an image feature needs a source"));
     }
@@ -239,11 +253,12 @@ fn image(table: &Keys<'_>) -> Result<Content, MappingError> {
     if let Some(first) = source.select.first() {
         return Err(table.error(first.place, "select is for vectors: an image is taken whole"));
     }
-    Ok(Content::Image { source, rule })
+    Ok(Content::Image { source, rule, transform: picture::transform(table)? })
 }
 
 fn vector(table: &Keys<'_>) -> Result<Content, MappingError> {
     only_with_from(table)?;
+    picture::none_of_them(table)?;
     let dtypes = [
         ("float32", Dtype::Float32),
         ("float64", Dtype::Float64),

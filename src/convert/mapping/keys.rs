@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Most keys that a message lists.
-const LISTED_MAX: usize = 12;
+const LISTED_MAX: usize = 16;
 
 /// The file that is being read.
 #[derive(Clone, Copy)]
@@ -121,15 +121,37 @@ impl<'t> Keys<'t> {
     ) -> Result<Option<Located<u32>>, MappingError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let place = self.doc.place(value.span().start);
-        let number = value.get_ref().as_integer().and_then(|number| {
-            i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|n| u32::try_from(n).ok())
-        });
-        match number {
+        match whole(value.get_ref()) {
             Some(number) if range.contains(&number) => Ok(Some(Located { value: number, place })),
             _ => Err(self.error(
                 place,
                 format!("{key} must be a whole number from {} to {}", range.start(), range.end()),
             )),
+        }
+    }
+
+    /// So many whole numbers within a range; `names` says what each is.
+    pub(super) fn integers<const N: usize>(
+        &self,
+        key: &str,
+        names: &str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<Located<[u32; N]>>, MappingError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let place = self.doc.place(value.span().start);
+        let numbers = value.get_ref().as_array().and_then(|items| {
+            let numbers: Option<Vec<u32>> = items.iter().map(|item| whole(item.get_ref())).collect();
+            <[u32; N]>::try_from(numbers?).ok()
+        });
+        match numbers {
+            Some(numbers) if numbers.iter().all(|number| range.contains(number)) => {
+                Ok(Some(Located { value: numbers, place }))
+            }
+            _ => {
+                let (from, to) = range.into_inner();
+                let what = format!("{key} must be {N} whole numbers from {from} to {to}: {key} = {names}");
+                Err(self.error(place, what))
+            }
         }
     }
 
@@ -232,6 +254,11 @@ impl<'t> Keys<'t> {
             }
         }
     }
+}
+
+fn whole(value: &DeValue<'_>) -> Option<u32> {
+    let number = value.as_integer()?;
+    i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|number| u32::try_from(number).ok())
 }
 
 fn kind_of(value: &Spanned<DeValue<'_>>) -> &'static str {

@@ -7,6 +7,7 @@ mod check;
 pub mod edit;
 mod error;
 mod keys;
+mod picture;
 #[cfg(test)]
 mod tests;
 pub mod video;
@@ -15,6 +16,7 @@ pub use error::{MappingError, Place};
 pub use video::Video;
 
 use super::align::Align;
+use super::image::Transform;
 use super::source::TimeSource;
 use crate::lerobot::feature::Dtype;
 
@@ -106,12 +108,14 @@ pub enum Content {
         /// The elements' names, if written.
         names: Option<Located<Vec<String>>>,
     },
-    /// JPEG or PNG files of one topic, as they came.
+    /// Pictures of one topic: files as they came where they can stay so, else PNG.
     Image {
         /// The source; its `field` is `data` unless written.
         source: Source,
         /// How messages meet frames; never linear.
         rule: Rule,
+        /// What becomes of each picture.
+        transform: Transform,
     },
     /// The value that another vector has some grid frames later.
     Shifted {

@@ -76,7 +76,7 @@ fn a_full_mapping_is_read_as_written() {
     );
     assert_eq!(action.content, Content::Shifted { from: 0, shift_frames: 2 });
     assert_eq!(action.on_missing, OnMissing::Hold);
-    let Content::Image { source, rule } = &front.content else { panic!("{front:?}") };
+    let Content::Image { source, rule, .. } = &front.content else { panic!("{front:?}") };
     assert_eq!((source.field.as_ref(), rule.align), (None, Align::Latest));
     assert_eq!(front.on_missing, OnMissing::Drop);
 }
@@ -168,7 +168,7 @@ fn errors_of_features_say_what_would_be_valid() {
         ),
         (
             "name = \"a\"\nalgin = \"nearest\"",
-            "pick.toml:6:1: unknown key \"algin\" in a [[feature]]: did you mean \"align\"?; valid are \"name\", \"kind\", \"source\", \"align\", \"tolerance_ms\", \"on_missing\", \"dtype\", \"names\", \"from\", \"shift\"",
+            "pick.toml:6:1: unknown key \"algin\" in a [[feature]]: did you mean \"align\"?; valid are \"name\", \"kind\", \"source\", \"align\", \"tolerance_ms\", \"on_missing\", \"dtype\", \"names\", \"from\", \"shift\", \"crop\", \"rotate\", \"resize\"",
         ),
         (
             "name = \"a\"\nkind = \"video\"",

@@ -4,6 +4,13 @@ use super::*;
 use crate::convert::image::{Crop, Raw, Turn, geometry, no_counts};
 use proptest::prelude::*;
 
+/// Made with Pillow 13 from one picture of waves, noise and plain patches, 67 x 45.
+const PHOTO_420: &[u8] = include_bytes!("../../../../proptests/data/jpeg/420.jpg");
+const PHOTO_422: &[u8] = include_bytes!("../../../../proptests/data/jpeg/422.jpg");
+const PHOTO_444: &[u8] = include_bytes!("../../../../proptests/data/jpeg/444.jpg");
+const PROGRESSIVE: &[u8] = include_bytes!("../../../../proptests/data/jpeg/progressive.jpg");
+const GREY: &[u8] = include_bytes!("../../../../proptests/data/jpeg/grey.jpg");
+
 fn png_file(width: u32, height: u32, color: png::ColorType, depth: png::BitDepth, pixels: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
@@ -91,6 +98,65 @@ fn a_transform_reaches_file_planes_and_counts_alike() {
     Pixels::default().yuv(&expected, raw(Raw::Rgb, 3, 2), &Transform::default(), &mut same).unwrap();
     assert_eq!((planes.width, planes.height), (4, 2));
     assert_eq!(planes, same);
+}
+
+#[test]
+fn a_jpeg_has_the_same_bytes_by_vector_code_and_by_plain_code() {
+    for file in [
+        &include_bytes!("../../../../proptests/data/tiny_0.jpg")[..],
+        PHOTO_420,
+        PHOTO_422,
+        PHOTO_444,
+        PROGRESSIVE,
+    ] {
+        for space in [ColorSpace::YCbCr, ColorSpace::RGB] {
+            let decoded = |vector: bool| {
+                let options = jpeg_options(space).set_use_unsafe(vector);
+                JpegDecoder::new_with_options(ZCursor::new(file), options).decode().unwrap()
+            };
+            assert_eq!(decoded(true), decoded(false), "{space:?}");
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_has_the_planes_of_its_colours() {
+    for file in [PHOTO_420, PHOTO_422, PHOTO_444, PROGRESSIVE] {
+        let geometry = geometry(file).unwrap();
+        assert_eq!((geometry.width, geometry.height, geometry.is_rgb), (67, 45, true));
+        let (mut pixels, mut planes, mut counted, mut again) =
+            (Pixels::default(), Yuv420::default(), no_counts(), no_counts());
+        pixels.count(file, geometry, &Transform::default(), &mut counted).unwrap();
+        let colours = pixels.frame.clone();
+        pixels.yuv(file, geometry, &Transform::default(), &mut planes).unwrap();
+        pixels.count_same(&mut again);
+        assert_eq!((planes.width, planes.height), (68, 46));
+        let mut detour = Yuv420::default();
+        detour.take(&colours);
+        // Saturated colours lose a little on the way by red, green and blue.
+        let far = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a.abs_diff(**b) > 2).count();
+        assert!(far(&planes.y, &detour.y) * 50 < planes.y.len(), "{}", far(&planes.y, &detour.y));
+        assert!(far(&planes.u, &detour.u) * 20 < planes.u.len(), "{}", far(&planes.u, &detour.u));
+        assert!(far(&planes.v, &detour.v) * 20 < planes.v.len(), "{}", far(&planes.v, &detour.v));
+        let mean = |counts: &ImageCounts, channel: usize| {
+            let levels = counts.channels[channel].iter().enumerate();
+            levels.map(|(level, count)| level as f64 * *count as f64).sum::<f64>() / f64::from(67 * 45)
+        };
+        for channel in 0..3 {
+            assert!((mean(&counted, channel) - mean(&again, channel)).abs() < 0.5, "channel {channel}");
+        }
+    }
+}
+
+#[test]
+fn a_grey_jpeg_is_grey() {
+    let geometry = geometry(GREY).unwrap();
+    assert!(!geometry.is_rgb);
+    let mut planes = Yuv420::default();
+    Pixels::default().yuv(GREY, geometry, &Transform::default(), &mut planes).unwrap();
+    assert!(planes.u.iter().chain(&planes.v).all(|chroma| *chroma == 128));
+    let (_, found) = stored(GREY, geometry, Transform::default());
+    assert!(found.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b));
 }
 
 #[test]
