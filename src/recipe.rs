@@ -33,6 +33,11 @@ pub fn staging_location(out: &str) -> String {
     format!("{}/{OWN_FOLDER}/{STAGING_FOLDER}", out.trim_end_matches('/'))
 }
 
+/// The staging place of a batch that is added to a dataset: its own, so that the end of another batch leaves it alone.
+pub fn append_staging(out: &str, batch: &impl std::fmt::Display) -> String {
+    format!("{}/{OWN_FOLDER}/{STAGING_FOLDER}-{batch}", out.trim_end_matches('/'))
+}
+
 /// The staging folder beside a dataset.
 pub fn staging_path(output: &Path) -> PathBuf {
     output.join(OWN_FOLDER).join(STAGING_FOLDER)

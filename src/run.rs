@@ -48,6 +48,8 @@ pub struct Request {
     pub settings: MappingArgs,
     /// Machines.
     pub workers: Option<u32>,
+    /// Add to the dataset that is there.
+    pub append: bool,
     /// Only go on, never begin.
     pub resume: bool,
     /// Publish without what cannot be converted.
@@ -80,7 +82,7 @@ pub fn run(request: Request, log: &LogArgs, signals: &Stream) -> Outcome {
     let level = if bars.is_some() { "warn" } else { "info" };
     log.start(level, bars.clone().unwrap_or_default())?;
     let plan = Plan::make(&request)?;
-    if plan.output.is_complete() {
+    if plan.output.is_complete(&plan.note) {
         notice(&format!("{} is complete already: nothing to do", plan.output.path.display()));
         return summary::show(&plan.note, &plan.output.path, request.json);
     }
@@ -98,8 +100,14 @@ fn convert(
     let durability = request.tune.store_sync.unwrap_or_default();
     let place = StorePlace::Sqlite { path: recipe::queue_path(&output.path), durability };
     let session = Session::open(&place, config.queue_settings(), clock).map_err(session_failure)?;
-    let supervisor =
-        Supervisor::submit(&session, note, &output.path, request.skip_failed).or_exit(Code::Io)?;
+    let submitted = Supervisor::submit(&session, note, output, request.skip_failed).or_exit(Code::Io)?;
+    let Some(supervisor) = submitted else {
+        session.abandon();
+        sweep(&output.path, &output.staging(note));
+        let out = output.path.display();
+        notice(&format!("all of these recordings are in {out} already, by the same mapping: nothing to add"));
+        return summary::show(note, &output.path, request.json);
+    };
     let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), Places::default()));
     let worker = session.start(config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
@@ -118,7 +126,7 @@ fn convert(
     let state = state.or_exit(Code::Io)?;
     match supervisor.verdict(&state) {
         Verdict::Complete => {
-            sweep(&output.path);
+            sweep(&output.path, &output.staging(note));
             summary::show(note, &output.path, request.json)?;
         }
         Verdict::Failed if exit == Exit::Clean => return Err(summary::failed(&state)),
@@ -132,14 +140,13 @@ fn convert(
 
 /// The dataset is published: what it was made from is not needed any more, nor what killed writers left in it. What cannot
 /// be removed is no failure. The staging folder goes last: as long as it is there, the next run comes by here again.
-fn sweep(output: &Path) {
+fn sweep(output: &Path, staging: &Path) {
     match FsStorage::open(output).and_then(|storage| storage.sweep("")) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "removed what killed writers left behind"),
         Err(error) => tracing::warn!(%error, "what killed writers left behind could not be removed"),
     }
-    let staging = recipe::staging_path(output);
-    if let Err(error) = fs::remove_dir_all(&staging) {
+    if let Err(error) = fs::remove_dir_all(staging) {
         tracing::warn!(staging = %staging.display(), %error, "the staging folder could not be removed");
     }
 }
@@ -153,13 +160,13 @@ impl Plan {
             .or_exit(Code::Config)?;
         let segment_frames = config::segment_frames(request.segment_frames).or_exit(Code::Config)?;
         let given = request.mapping.as_deref().map(|path| request.settings.read(path)).transpose()?;
-        let output = Output::look(&request.output).map_err(output_failure)?;
+        let output = Output::look(&request.output, request.append).map_err(output_failure)?;
         if request.resume && output.before.is_none() {
             return Err(output_failure(OutputError::NothingToResume {
                 output: request.output.display().to_string(),
             }));
         }
-        let before = output.before.as_ref();
+        let before = output.before.as_ref().filter(|_| !request.append || request.resume || output.is_open());
         let found = match before {
             Some(before) if request.inputs.is_empty() => before.recordings_found(),
             _ => local::expand(&request.inputs).or_exit(Code::NoInput)?,
@@ -169,6 +176,10 @@ impl Plan {
             (Some(given), _) => given,
             (None, Some(before)) => {
                 request.settings.apply("the mapping of the earlier run", &before.recipe.mapping)?
+            }
+            (None, None) if output.mapping.is_some() => {
+                let mapping = output.mapping.as_deref().unwrap_or_default();
+                request.settings.apply("the mapping of the dataset", mapping)?
             }
             (None, None) => {
                 let first = found.names.first().map(String::as_str).unwrap_or_default();
@@ -193,9 +204,11 @@ fn default_machines(recordings: usize) -> u32 {
 
 fn output_failure(error: OutputError) -> Failure {
     let code = match error {
-        OutputError::NothingToResume { .. } => Code::NoInput,
+        OutputError::NothingToResume { .. } | OutputError::NoDataset { .. } => Code::NoInput,
         OutputError::Differs { .. } => Code::Config,
         OutputError::Foreign { .. }
+        | OutputError::Dataset { .. }
+        | OutputError::Unfinished { .. }
         | OutputError::Damaged { .. }
         | OutputError::Storage(_)
         | OutputError::Io { .. } => Code::CannotCreate,

@@ -5,10 +5,11 @@
 //! batch is refused with what differs. Object storage has no first-come: two that begin at one instant are told apart
 //! by the queue alone.
 
+use crate::lerobot::layout::{INFO_KEY, MAPPING_KEY as DATASET_MAPPING_KEY};
 use crate::queue::{BatchId, ConfigHash, NewBatch, NewJob, Source, config_hash};
 use crate::recipe;
 use crate::recordings::Found;
-use crate::storage::{ObjectInfo, Places, SharedStorage, StorageError, is_local, local_path};
+use crate::storage::{ObjectInfo, Places, SharedStorage, Storage, StorageError, is_local, local_path};
 use crate::work::StopFlag;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,20 @@ pub enum OutputError {
         /// What was found.
         found: String,
     },
+    /// A dataset is there, and nobody said to add to it.
+    #[error("{output} holds a dataset ({INFO_KEY}): give --append to add to it, or choose another --out")]
+    Dataset {
+        /// Where.
+        output: String,
+    },
+    /// To be added to, but no dataset is there.
+    #[error(
+        "{output}: there is no dataset to append to, nor a batch that makes one: leave out --append to begin one"
+    )]
+    Nothing {
+        /// Where.
+        output: String,
+    },
     /// A batch's, but begun with other settings.
     #[error(
         "{output} was begun with other settings: {difference}; give the same to add to it, or choose another --out"
@@ -80,6 +95,8 @@ pub struct Output {
     location: String,
     /// What an earlier submission began it with.
     before: Option<BatchNote>,
+    /// The mapping of the dataset that is added to, where it says; none when nothing is added to.
+    append: Option<Option<String>>,
 }
 
 /// What is submitted besides the recordings.
@@ -94,17 +111,41 @@ pub struct Terms {
 }
 
 impl Output {
-    /// Looks at the place and writes nothing. One that is not there yet is nobody's.
+    /// Looks at the place and writes nothing. One that is not there yet is nobody's. `append`: a batch is to be added to
+    /// the dataset there, or to the one that an earlier batch is making.
     ///
     /// # Errors
     /// When it holds something that is not ours, or cannot be read.
-    pub fn look(location: String, places: &Places, stop: &StopFlag) -> Result<Self, OutputError> {
+    pub fn look(
+        location: String,
+        append: bool,
+        places: &Places,
+        stop: &StopFlag,
+    ) -> Result<Self, OutputError> {
         // Whether a folder can be made is tried when it is claimed.
         if is_local(&location) && !local_path(&location)?.exists() {
-            return Ok(Self { location, before: None });
+            if append {
+                return Err(OutputError::Nothing { output: location });
+            }
+            return Ok(Self { location, before: None, append: None });
         }
         let storage = places.open(&location, stop)?;
         let before = read_note(&storage, &location)?;
+        let has_dataset = match storage.head(INFO_KEY) {
+            Ok(_) => true,
+            Err(StorageError::NotFound { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if append {
+            if before.is_none() && !has_dataset {
+                return Err(OutputError::Nothing { output: location });
+            }
+            let mapping = dataset_mapping(storage.as_ref())?;
+            return Ok(Self { location, before, append: Some(mapping) });
+        }
+        if before.is_none() && has_dataset {
+            return Err(OutputError::Dataset { output: location });
+        }
         if before.is_none() {
             let foreign = |found: String| OutputError::Foreign { output: location.clone(), found };
             if storage.head(RUN_NOTE_KEY).is_ok() {
@@ -122,7 +163,7 @@ impl Output {
                 }
             }
         }
-        Ok(Self { location, before })
+        Ok(Self { location, before, append: None })
     }
 
     /// Where, absolute.
@@ -135,13 +176,37 @@ impl Output {
         self.before.as_ref()
     }
 
-    /// The batch that fills it on these terms.
-    pub fn batch(&self, terms: &Terms) -> NewBatch {
+    /// The mapping that was used here before, if it is known.
+    pub fn mapping(&self) -> Option<&str> {
+        let own = self.before.as_ref().map(|before| before.mapping.as_str());
+        own.or(self.append.as_ref().and_then(Option::as_deref))
+    }
+
+    /// Whether batches are added to what is there.
+    pub fn is_append(&self) -> bool {
+        self.append.is_some()
+    }
+
+    /// The batch that made, or makes, what is added to, where it is known.
+    pub fn first_batch(&self) -> Option<BatchId> {
+        let before = self.before.as_ref()?;
+        Some(BatchId::derive(&self.location, &config_hash(&before.mapping)))
+    }
+
+    /// The batch that fills it on these terms, or adds these recordings to it.
+    pub fn batch(&self, terms: &Terms, jobs: &[NewJob]) -> NewBatch {
         let config: ConfigHash = config_hash(&terms.mapping);
+        let (id, staging) = if self.is_append() {
+            let sources = jobs.iter().map(|job| &job.source);
+            let id = BatchId::derive_append(&self.location, &config, sources);
+            (id, recipe::append_staging(&self.location, &id))
+        } else {
+            (BatchId::derive(&self.location, &config), recipe::staging_location(&self.location))
+        };
         NewBatch {
-            id: BatchId::derive(&self.location, &config),
+            id,
             out: self.location.clone(),
-            staging: recipe::staging_location(&self.location),
+            staging,
             config,
             segment_frames: terms.segment_frames,
             seen_under: self.location.clone(),
@@ -150,7 +215,7 @@ impl Output {
     }
 
     /// Makes the output this batch's: writes the note, or checks that it says the same. `input` is where its recordings
-    /// are named from.
+    /// are named from. What is added to stays whose it is.
     ///
     /// # Errors
     /// When the terms differ from those before, or the output cannot be written.
@@ -161,13 +226,16 @@ impl Output {
         places: &Places,
         stop: &StopFlag,
     ) -> Result<(), OutputError> {
+        if self.is_append() {
+            return Ok(());
+        }
         if let Some(before) = &self.before {
             return self.check(before, terms);
         }
         let storage = places.create(&self.location, stop)?;
         let note = BatchNote {
             version: VERSION,
-            batch: self.batch(terms).id.to_string(),
+            batch: self.batch(terms, &[]).id.to_string(),
             input: input.to_owned(),
             segment_frames: terms.segment_frames,
             mapping: terms.mapping.clone(),
@@ -190,6 +258,18 @@ impl Output {
             return Ok(());
         };
         Err(OutputError::Differs { output: self.location.clone(), difference })
+    }
+}
+
+/// The mapping that a dataset of this program says it was made by.
+///
+/// # Errors
+/// The storage's.
+pub(crate) fn dataset_mapping(storage: &dyn Storage) -> Result<Option<String>, StorageError> {
+    match storage.read(DATASET_MAPPING_KEY, MAX_NOTE_BYTES) {
+        Ok(text) => Ok(String::from_utf8(text.to_vec()).ok()),
+        Err(StorageError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from huggingface_hub import DatasetCard
 from PIL import Image
 
 INDEX_FEATURES = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
@@ -115,10 +116,10 @@ def check_tasks(rules, root, info):
 
 def check_episodes(rules, root, info, data, tasks):
     files = sorted(glob.glob(f"{root}/meta/episodes/*/*.parquet"))
-    rows = [row for f in files for row in pq.read_table(f).to_pylist()]
+    rows = [(f, row) for f in files for row in pq.read_table(f).to_pylist()]
     rules.hold(len(rows) == info["total_episodes"], "episodes: not as many as info.json says")
     at = 0
-    for i, e in enumerate(rows):
+    for i, (f, e) in enumerate(rows):
         n = e["length"]
         rules.hold(n > 0, f"episode {i}: no frames")
         rules.hold(e["episode_index"] == i, f"episode {i}: episode_index is {e['episode_index']}")
@@ -134,7 +135,8 @@ def check_episodes(rules, root, info, data, tasks):
         place = info["data_path"].format(chunk_index=e["data/chunk_index"], file_index=e["data/file_index"])
         inside = (root / place).is_file() and i in pq.read_table(root / place, columns=["episode_index"])["episode_index"].to_pylist()
         rules.hold(inside, f"episode {i}: not in {place}")
-        rules.hold((e["meta/episodes/chunk_index"], e["meta/episodes/file_index"]) == (0, 0), f"episode {i}: wrong place of its own entry")
+        own = f"meta/episodes/chunk-{e['meta/episodes/chunk_index']:03d}/file-{e['meta/episodes/file_index']:03d}.parquet"
+        rules.hold(root / own == Path(f), f"episode {i}: its entry is not in {own}")
         for name, f in info["features"].items():
             stats = {s: e.get(f"stats/{name}/{s}") for s in STATISTICS}
             check_stats(rules, f"episode {i}: stats/{name}", f, stats, n)
@@ -189,6 +191,14 @@ def check_images(rules, rows, info):
                 rules.hold(good, f"row {i}: {name} is {image.format} {image.size} {image.mode}")
 
 
+def check_card(rules, root):
+    """The card as the hub reads it."""
+    card = DatasetCard.load(root / "README.md")
+    configs = card.data.to_dict().get("configs")
+    rules.hold(configs == [{"config_name": "default", "data_files": "data/*/*.parquet"}], f"README.md: configs are {configs}")
+    rules.hold("LeRobot" in (card.data.tags or []), "README.md: not tagged as LeRobot")
+
+
 def check(root):
     rules = Rules()
     info = json.loads((root / "meta/info.json").read_text())
@@ -209,6 +219,7 @@ def check(root):
         check_numbers(rules, flat, info, json.loads((root / "meta/stats.json").read_text()))
         rows = {n: data.cast_column(n, datasets.Image(decode=False))[n][:] for n, f in info["features"].items() if f["dtype"] == "image"}
         check_images(rules, rows, info)
+    check_card(rules, root)
     left = [str(p.relative_to(root)) for p in root.rglob("*") if p.name.endswith((".tmp", ".part")) or p.name.startswith(".tmp")]
     rules.hold(not left, f"unfinished files left behind: {left}")
     return rules.broken, f"OK {info['total_episodes']} episodes, {info['total_frames']} frames"

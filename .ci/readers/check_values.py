@@ -173,7 +173,9 @@ def check(root, mapping, truths):
         raise Differences(report.lines)
     report.same("fps", info["fps"], mapping["fps"])
     report.same("total_frames", info["total_frames"], sum(e.length for _, e in wanted))
-    sync = json.loads((root / "meta" / "roboflow" / "sync.json").read_text())
+    # Each batch that was added has a folder of its own.
+    reports = sorted((root / "meta" / "roboflow").rglob("sync.json"), key=lambda path: (path.parent.name != "roboflow", path))
+    sync = [entry for path in reports for entry in json.loads(path.read_text())]
     report.same("entries of sync.json", len(sync), len(wanted))
     for row, entry, (name, want) in zip(episodes, sync, wanted):
         report.same(f"{name}: length", row["length"], want.length)

@@ -23,13 +23,16 @@ LONGEST_S = 300
 @dataclass
 class Case:
     """Recordings and a mapping: the generator's options and those of `mappings.mapping`, or real files and a mapping's text.
-    A mapping that is None is left to the program, and the one it saves is what the dataset is held against."""
+    A mapping that is None is left to the program, and the one it saves is what the dataset is held against. `append`: the
+    generator's options for recordings that are added afterwards. `v21`: the dataset is one of LeRobot v2.1."""
 
     name: str
     make: str | list
     mapping: dict | str | None = field(default_factory=dict)
     run: list = field(default_factory=list)
     exit_code: int = 0
+    append: str | None = None
+    v21: bool = False
     task_files: bool = False
 
 
@@ -104,6 +107,8 @@ CASES = [
     Case("real-both", ["turtlesim/turtlesim_ros2.mcap", "turtlesim/turtlesim_ros1.mcap"], None),
     Case("real-bag", ["rosbagjs/example-lz4.bag"], TURTLE),
     Case("real-bag-bz2", ["rosbagjs/example-bz2.bag"], TURTLE.replace("latest", "nearest")),
+    Case("appended", "--episodes 2 --jitter --seconds 3", append="--episodes 2 --jitter --seconds 2 --name second"),
+    Case("v2.1", "--episodes 3 --jitter --seconds 3", run=["--format", "v2.1"], v21=True),
     Case("two-workers", "--episodes 5 --jitter --seconds 3", run=["--workers", "2"]),
     Case("long", "--seconds 30 --jitter --cameras 1 --out-of-order --size 96x64", {"fps": 60}),
 ]
@@ -157,6 +162,16 @@ def convert(program, case, seed, folder):
             raise Failed(f"run: must fail with {case.exit_code} and publish nothing; it ended with {ran.returncode}\n{ran.tail}")
         return "refused as it must be"
     expect(ran)
+    if case.v21:
+        refused = expect(call("validate", program, "validate", out), 65)
+        if "v2.1" not in refused.stdout:
+            raise Failed(f"validate does not name the version\n{refused.stdout}")
+        return expect(call("check_v21", sys.executable, HERE / "check_v21.py", out)).stdout.strip()
+    if case.append is not None:
+        make_recordings.main([str(folder / "more"), "--seed", str(seed + 500), *case.append.split(), "--quiet"])
+        more = sorted((folder / "more").glob("*.mcap"))
+        truths = truths + sorted((folder / "more").glob("*.truth.npz"))
+        expect(call("append", program, "run", *more, "--out", out, "--append", *(["--mapping", mapped] if mapped else [])))
     expect(call("validate", program, "validate", out))
     expect(call("check_structure", sys.executable, HERE / "check_structure.py", out))
     mapped = mapped or out / "meta/roboflow/mapping.toml"

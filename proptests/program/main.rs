@@ -9,6 +9,7 @@
     reason = "what cannot be done is a failed test"
 )]
 
+mod append;
 mod commands;
 mod completions;
 mod fleet;

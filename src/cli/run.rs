@@ -16,6 +16,7 @@ Examples:
   roboflow run demo.mcap --out pick-cube
   roboflow run recordings/ 'more/**/*.mcap' --out set --mapping robot.toml --workers 4
   roboflow run --resume --out set
+  roboflow run tuesday/ --append --out set
 
 A recording becomes an episode; episodes are ordered by the recordings' names. \
 Without --mapping one is inferred from the first recording, printed to stderr, and saved with the dataset.
@@ -42,6 +43,10 @@ pub(super) struct RunArgs {
     /// Recordings converted at once [default: one a core, at most one a recording]
     #[arg(long, short, value_name = "N", env = "WORKER_MAX_CONCURRENT_JOBS")]
     workers: Option<u32>,
+    /// Add the recordings to the dataset that is at --out, by this program or by lerobot; its data files stay as they are, and
+    /// it can be read all the while
+    #[arg(long)]
+    append: bool,
     /// Go on with an earlier run, and refuse to begin a new one; INPUT may be left out
     #[arg(long)]
     resume: bool,
@@ -68,6 +73,7 @@ pub(super) fn run(args: RunArgs, log: &LogArgs, signals: &Stream) -> Outcome {
         mapping: args.mapping,
         settings: args.settings,
         workers: args.workers,
+        append: args.append,
         resume: args.resume,
         skip_failed: args.skip_failed,
         segment_frames: args.segment_frames,

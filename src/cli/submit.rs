@@ -10,7 +10,7 @@ use super::store::StoreArgs;
 use super::{dataset, wait};
 use crate::clock::Clock;
 use crate::config;
-use crate::queue::{NewBatch, Queue, QueueSettings, Submitted};
+use crate::queue::{BatchId, NewBatch, Queue, QueueError, QueueSettings, Submitted};
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::recordings::{self, Found, InputError};
 use crate::session::Session;
@@ -31,6 +31,7 @@ Examples:
   roboflow submit s3://robots/2026-11-21/ --out s3://datasets/pick-cube --pd pd-0:2379 --wait
   roboflow submit s3://robots/a.mcap 's3://robots/b*.mcap' --out s3://datasets/ab --mapping robot.toml --pd pd-0:2379
   roboflow submit recordings/ --out set --store sqlite:queue.db
+  roboflow submit s3://robots/ --out s3://datasets/pick-cube --append --pd pd-0:2379
 
 A recording becomes an episode; episodes are ordered by the recordings' names, their paths below the folder that all have in \
 common. Without --mapping one is inferred from the first recording, printed to stderr, and saved with the output.
@@ -48,6 +49,10 @@ pub(super) struct SubmitArgs {
     /// Where the dataset goes: an s3:// prefix, or a folder that every worker sees. New, empty, or of this batch
     #[arg(long, short, value_name = "URL")]
     out: String,
+    /// Add the recordings to the dataset that is at --out, or that an earlier batch makes there. What was submitted to it
+    /// before, with the same mapping, is passed over. Batches are added one after another, in the order of submission
+    #[arg(long)]
+    append: bool,
     /// Which topics and fields become which features
     #[arg(long, short, value_name = "FILE")]
     mapping: Option<PathBuf>,
@@ -95,15 +100,13 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
     let given = args.mapping.as_deref().map(|path| args.settings.read(path)).transpose()?;
     let out = storage::absolute(&args.out).or_exit(Code::Config)?;
     let (places, stop) = (args.storage.places(), StopFlag::default());
-    let output = Output::look(out, &places, &stop).map_err(output_failure)?;
-    let base = output.before().map(|before| before.input.as_str());
+    let output = Output::look(out, args.append, &places, &stop).map_err(output_failure)?;
+    let base = output.before().filter(|_| !args.append).map(|before| before.input.as_str());
     let found = recordings::find(&args.inputs, base, &places, &stop).map_err(input_failure)?;
     let session = Session::open(&place, settings, Clock::start()).map_err(session_failure)?;
-    let mapping = match (given, output.before()) {
+    let mapping = match (given, output.mapping()) {
         (Some(given), _) => given,
-        (None, Some(before)) => {
-            args.settings.apply("the mapping of the earlier submission", &before.mapping)?
-        }
+        (None, Some(before)) => args.settings.apply("the mapping used here before", before)?,
         (None, None) => {
             let first = found.objects.first().map(|object| object.key.as_str()).unwrap_or_default();
             args.settings.infer_from(Arc::clone(&found.storage), first, &stop)?
@@ -115,19 +118,26 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
     let plan = Plan { output, found, terms };
     warn_of_paths(&plan);
     plan.output.claim(&plan.terms, &plan.found.location, &places, &stop).map_err(output_failure)?;
-    let batch = plan.output.batch(&plan.terms);
     let queue = session.queue();
     let jobs = submit::jobs(&plan.found, args.priority);
+    let batch = plan.output.batch(&plan.terms, &jobs);
     let submitted = session
         .runtime()
         .block_on(async {
             queue.put_config(&plan.terms.mapping).await?;
+            if plan.output.is_append() {
+                queue.append_to(&batch.out, batch.id, plan.output.first_batch()).await?;
+            }
             let submitted = queue.submit(&batch, &jobs).await?;
+            if plan.output.is_append() && !is_there(&queue, batch.id).await? {
+                return Ok(None);
+            }
             // Where all was done before, the assembly may be due now, and nobody else looks for a while.
             queue.submit_assembly(batch.id).await?;
-            Ok(submitted)
+            Ok(Some(submitted))
         })
         .map_err(queue_failure)?;
+    let Some(submitted) = submitted else { return nothing_new(args, &plan) };
     if !args.wait {
         return said(args, &plan, &batch, submitted);
     }
@@ -140,6 +150,30 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
         ),
     );
     wait_for(args, &session, &queue, &batch, bars, &places)
+}
+
+/// A batch of which nothing is new does not come about.
+async fn is_there(queue: &Queue, batch: BatchId) -> Result<bool, QueueError> {
+    match queue.batch(batch).await {
+        Ok(_) => Ok(true),
+        Err(QueueError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn nothing_new(args: &SubmitArgs, plan: &Plan) -> Outcome {
+    let (recordings, out) = (plan.found.objects.len(), plan.output.location());
+    if args.json {
+        output::json(
+            &json!({ "batch": null, "out": out, "recordings": recordings, "new": 0, "already": recordings }),
+        )?;
+    } else {
+        output::text(&format!(
+            "nothing new: {} submitted before with this mapping; {out} stays as it is\n",
+            count(recordings as u64, "recording")
+        ))?;
+    }
+    Ok(Code::Ok)
 }
 
 fn wait_for(
@@ -201,7 +235,10 @@ fn output_failure(error: OutputError) -> Failure {
     let code = match &error {
         OutputError::Storage(error) => storage_code(error, Code::CannotCreate),
         OutputError::Differs { .. } => Code::Config,
-        OutputError::Foreign { .. } | OutputError::Damaged { .. } => Code::CannotCreate,
+        OutputError::Nothing { .. } => Code::NoInput,
+        OutputError::Foreign { .. } | OutputError::Dataset { .. } | OutputError::Damaged { .. } => {
+            Code::CannotCreate
+        }
     };
     Failure { code, error: error.into() }
 }

@@ -50,14 +50,16 @@ pub struct EpisodesWriter {
     columns: Vec<StatColumn>,
     schema: SchemaRef,
     packer: Packer,
+    /// The number of the first file.
+    first: u32,
     current: Option<(u32, ParquetOut)>,
     rows: Vec<EpisodeRow>,
     written_bytes: u64,
 }
 
 impl EpisodesWriter {
-    /// For episodes with the statistics of these features.
-    pub fn new(out: &SharedStorage, columns: Vec<StatColumn>) -> Self {
+    /// For episodes with the statistics of these features, from file number `first` on.
+    pub fn new(out: &SharedStorage, columns: Vec<StatColumn>, first: u32) -> Self {
         let schema = Arc::new(Schema::new(fields(&columns)));
         let packer = Packer::new(DATA_FILE_BYTES);
         Self {
@@ -65,6 +67,7 @@ impl EpisodesWriter {
             columns,
             schema,
             packer,
+            first,
             current: None,
             rows: Vec::new(),
             written_bytes: 0,
@@ -77,7 +80,7 @@ impl EpisodesWriter {
     /// The storage's.
     pub fn push(&mut self, row: EpisodeRow) -> Result<(), LerobotError> {
         let numbers: usize = row.stats.iter().map(|stats| stats.min.len() * STAT_NAMES.len()).sum();
-        let file = self.packer.place(ROW_BYTES + 8 * numbers as u64);
+        let file = self.first + self.packer.place(ROW_BYTES + 8 * numbers as u64);
         if self.current.as_ref().is_none_or(|(number, _)| *number != file) {
             self.end_file()?;
             let key = FileRef::nth(file).key(EPISODES_PATH);
@@ -89,12 +92,12 @@ impl EpisodesWriter {
         if self.rows.len() >= ROW_GROUP_EPISODES { self.end_row_group() } else { Ok(()) }
     }
 
-    /// Ends the last file. Gives the number of files and the bytes of all; all are durable.
+    /// Ends the last file. Gives the number that the next file would have, and the bytes of all; all are durable.
     ///
     /// # Errors
     /// The storage's.
     pub fn finish(mut self) -> Result<(u32, u64), LerobotError> {
-        let files = self.current.as_ref().map_or(0, |(number, _)| number + 1);
+        let files = self.current.as_ref().map_or(self.first, |(number, _)| number + 1);
         self.end_file()?;
         Ok((files, self.written_bytes))
     }
@@ -125,7 +128,8 @@ fn list_of(element: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("element", element, true)))
 }
 
-fn fields(columns: &[StatColumn]) -> Vec<Field> {
+/// The columns of the table.
+pub(super) fn fields(columns: &[StatColumn]) -> Vec<Field> {
     let integer = |name: &str| Field::new(name, DataType::Int64, true);
     let mut fields = vec![
         integer("episode_index"),

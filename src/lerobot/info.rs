@@ -123,6 +123,15 @@ impl FeatureInfo {
         }
     }
 
+    /// The names of its elements, where they are given: as a list, or as the one list of an object.
+    pub(super) fn name_list(&self) -> Option<Vec<String>> {
+        let list = match &self.names {
+            Value::Object(lists) if lists.len() == 1 => lists.values().next()?,
+            names => names,
+        };
+        list.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+    }
+
     /// Whether it is a picture: an image or a video.
     pub fn is_picture(&self) -> bool {
         matches!(self.dtype.as_str(), "image" | "video")

@@ -15,7 +15,27 @@ const MAX_JSON_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ordered<V>(pub Vec<(String, V)>);
 
+/// Any JSON, with the keys of its objects in their order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    Number(serde_json::Number),
+    String(String),
+    Array(Vec<Json>),
+    Object(Ordered<Json>),
+}
+
 impl<V> Ordered<V> {
+    /// Sets a key: in its place where it is there, else last.
+    pub(super) fn set(&mut self, key: &str, value: V) {
+        match self.0.iter_mut().find(|(name, _)| name == key) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&V> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
@@ -81,6 +101,13 @@ pub(super) fn to_json<T: Serialize>(key: &str, value: &T) -> Result<Vec<u8>, Ler
 /// # Errors
 /// The storage's, and [`LerobotError::Damaged`] with line and column.
 pub(super) fn read_json<T: DeserializeOwned>(storage: &dyn Storage, key: &str) -> Result<T, LerobotError> {
-    let bytes = storage.read(key, MAX_JSON_BYTES)?;
-    serde_json::from_slice(&bytes).map_err(|error| LerobotError::damaged(key, error))
+    parse_json(key, &storage.read(key, MAX_JSON_BYTES)?)
+}
+
+/// Reads JSON; `key` is where it stands.
+///
+/// # Errors
+/// [`LerobotError::Damaged`] with line and column.
+pub(super) fn parse_json<T: DeserializeOwned>(key: &str, text: &[u8]) -> Result<T, LerobotError> {
+    serde_json::from_slice(text).map_err(|error| LerobotError::damaged(key, error))
 }

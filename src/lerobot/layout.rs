@@ -8,6 +8,10 @@ pub const INFO_KEY: &str = "meta/info.json";
 pub const STATS_KEY: &str = "meta/stats.json";
 /// The tasks' texts.
 pub const TASKS_KEY: &str = "meta/tasks.parquet";
+/// The dataset's card.
+pub const CARD_KEY: &str = "README.md";
+/// Where files of this program's stand that say how the dataset came about.
+pub const OWN_PREFIX: &str = "meta/roboflow/";
 /// The mapping that made the dataset.
 pub const MAPPING_KEY: &str = "meta/roboflow/mapping.toml";
 /// How well each episode's topics met the frame grid.

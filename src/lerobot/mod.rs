@@ -3,6 +3,8 @@
 //! Architecture Invariant: nothing here knows recordings, queues or signals.
 
 pub mod assemble;
+mod base;
+mod card;
 pub mod data;
 pub mod episodes;
 pub mod error;

@@ -33,6 +33,11 @@ pub enum AssemblyState {
     NothingConverted,
     /// It was cancelled.
     Cancelled,
+    /// Another batch is assembled into its output before it.
+    Behind {
+        /// That one: it is to be assembled, or cancelled.
+        batch: BatchId,
+    },
     /// Its one Assemble job exists.
     Queued {
         /// The job.
@@ -60,6 +65,10 @@ impl Queue {
         }
         if let Some(waits) = self.assembly_waits(&mut tx, &record).await? {
             return Ok(waits);
+        }
+        if let Some(first) = self.waits_in_line(&mut tx, &record).await? {
+            tx.commit().await?;
+            return Ok(AssemblyState::Behind { batch: first });
         }
         self.enqueue(&mut tx, id, JobKind::Assemble, &record, u8::MAX, 0)?;
         tx.commit().await?;

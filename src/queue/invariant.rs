@@ -10,6 +10,7 @@ pub use history::History;
 
 use super::key::{Key, Keys, printable};
 use super::leader::LeaderRecord;
+use super::line::LineRecord;
 use super::record::{BatchId, BatchRecord, Incarnation, JobRecord, JobStatus, SeriesId, Unreadable, decode};
 use super::series::ScanRecord;
 use super::worker::{Receipt, WorkerRecord};
@@ -21,7 +22,7 @@ use std::fmt;
 /// A rule that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Which: Q1 to Q4, F9, F10, or "batch", "leader", "scan", "receipt", "key", "record".
+    /// Which: Q1 to Q4, F9, F10, or "batch", "leader", "scan", "line", "receipt", "key", "record".
     pub rule: &'static str,
     /// What was seen.
     pub what: String,
@@ -48,6 +49,7 @@ struct View {
     failed: BTreeSet<(BatchId, JobId)>,
     active: BTreeSet<BatchId>,
     scans: BTreeMap<SeriesId, ScanRecord>,
+    lines: BTreeMap<[u8; 32], LineRecord>,
     seen: Vec<Vec<u8>>,
     violations: Vec<Violation>,
 }
@@ -62,6 +64,7 @@ pub fn check_keyspace(keys: &Keys, pairs: &[Pair]) -> Result<(), Vec<Violation>>
     view.check_members();
     view.check_batches();
     view.check_scans();
+    view.check_lines();
     if view.violations.is_empty() { Ok(()) } else { Err(view.violations) }
 }
 
@@ -118,6 +121,11 @@ impl View {
                     let record = view.expect_readable(key, decode(value));
                     view.scans.extend(record.map(|record| (series, record)));
                 }
+                Key::Line(out) => {
+                    let record = view.expect_readable(key, decode(value));
+                    view.lines.extend(record.map(|record| (out, record)));
+                }
+                Key::Append(_) => {}
                 Key::Seen(_) => view.seen.push(value.clone()),
                 Key::Config(_) => {}
             }

@@ -272,6 +272,11 @@ impl Queue {
             let reason = format!("batch {id} {what}: assemble it when all is done");
             return Err(QueueError::refused(reason).into());
         }
+        if let Some(first) = self.waits_in_line(tx, batch).await? {
+            let reason =
+                format!("batch {first} comes before batch {id} in its output: assemble or cancel that one");
+            return Err(QueueError::refused(reason).into());
+        }
         Ok(())
     }
 

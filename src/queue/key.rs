@@ -2,7 +2,7 @@
 //!
 //! All stand under one prefix, so that several queues share a store. Numbers are big-endian: byte order is number order.
 
-use super::record::{BatchId, Incarnation, JobRecord, SeriesId};
+use super::record::{BatchId, Incarnation, JobRecord, SeriesId, out_hash};
 use crate::fsm::id::JobId;
 use crate::store::StoreTime;
 
@@ -22,6 +22,8 @@ const FAILED: &[u8] = b"failed/";
 const ACTIVE: &[u8] = b"active/";
 const LEADER: &[u8] = b"leader/";
 const SCAN: &[u8] = b"scan/";
+const LINE: &[u8] = b"line/";
+const APPEND: &[u8] = b"append/";
 
 /// The longest name of a role that is led.
 pub const ROLE_MAX_BYTES: usize = 64;
@@ -68,6 +70,10 @@ pub enum Key {
     Leader(String),
     /// How far the scanner is with a series.
     Scan(SeriesId),
+    /// The batches that are to be assembled into one output, by its hash.
+    Line([u8; 32]),
+    /// A batch that is added to a dataset.
+    Append(BatchId),
 }
 
 /// A range of keys: `start <= key < end`.
@@ -220,6 +226,14 @@ impl Keys {
         self.span(SCAN, &[], after.map(|series| following(self.scan(series))))
     }
 
+    pub(super) fn line(&self, out: &str) -> Vec<u8> {
+        self.of(LINE, &[&out_hash(out)])
+    }
+
+    pub(super) fn append(&self, batch: BatchId) -> Vec<u8> {
+        self.of(APPEND, &[&batch.0])
+    }
+
     /// Whether the key stands under this prefix.
     pub fn owns(&self, key: &[u8]) -> bool {
         key.starts_with(&self.prefix)
@@ -249,6 +263,8 @@ impl Keys {
                 .filter(|role| is_role(role))
                 .map(|role| Key::Leader(role.to_owned())),
             SCAN => Some(Key::Scan(SeriesId(tail.try_into().ok()?))),
+            LINE => Some(Key::Line(tail.try_into().ok()?)),
+            APPEND => Some(Key::Append(BatchId(tail.try_into().ok()?))),
             _ => None,
         }
     }

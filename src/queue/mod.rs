@@ -17,6 +17,7 @@ mod jobs;
 mod key;
 mod leader;
 mod lease;
+mod line;
 mod reclaim;
 mod record;
 mod repair;
@@ -37,6 +38,7 @@ pub use jobs::{Cancelled, JobCounts, JobFilter, JobPage};
 pub use key::{Key, Keys, ROLE_MAX_BYTES};
 pub use leader::{Campaign, LeaderRecord, Leadership, RECEIPT_AGE_MIN_MS};
 pub use lease::Renewal;
+pub use line::{LINE_MAX, LineRecord};
 pub use reclaim::{ReclaimRound, Reclaimed, ReclaimedJob};
 pub use record::{
     BatchId, BatchRecord, ConfigHash, ERROR_TEXT_MAX_BYTES, ERRORS_KEPT, ErrorEntry, ErrorKind, Incarnation,

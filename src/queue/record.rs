@@ -73,6 +73,19 @@ impl BatchId {
         Self(short(digest("batch", &[out.as_bytes(), config])))
     }
 
+    /// The id of the batch that adds these recordings to the dataset at this output: the same for the same recordings, in
+    /// whatever order they are given, and another one for any others.
+    pub fn derive_append<'a>(
+        out: &str,
+        config: &ConfigHash,
+        sources: impl IntoIterator<Item = &'a Source>,
+    ) -> Self {
+        let mut seen: Vec<[u8; 32]> =
+            sources.into_iter().map(|source| source.seen_hash(out, config)).collect();
+        seen.sort_unstable();
+        Self(short(digest("append", &[out.as_bytes(), config, &seen.concat()])))
+    }
+
     /// The id of this batch's one Assemble job.
     pub fn assemble_job(self) -> JobId {
         JobId(short(digest("assemble", &[&self.0])))
@@ -394,6 +407,11 @@ fn digest(purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
 pub(super) fn short(hash: [u8; 32]) -> [u8; 16] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = hash;
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+/// The hash by which an output's line is found.
+pub(super) fn out_hash(out: &str) -> [u8; 32] {
+    digest("line", &[out.as_bytes()])
 }
 
 /// The hash by which a mapping is found.

@@ -3,16 +3,21 @@
 //! What makes it ours is the note `.roboflow/run.json`, written before anything else. It holds what the run was started
 //! with, so that the same command goes on, and another one is refused with what differs.
 
-use crate::recipe::{OWN_FOLDER, Recipe, staging_path};
+use crate::lerobot::layout::INFO_KEY;
+use crate::queue::{BatchId, NewBatch, NewJob, Source, config_hash};
+use crate::recipe::{OWN_FOLDER, Recipe, append_staging, staging_path};
 use crate::recordings::local::Recordings;
 use crate::storage::fs::FsStorage;
 use crate::storage::{Storage, StorageError, is_partial};
+use crate::submit::dataset_mapping;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The note's name below the output.
 const NOTE_KEY: &str = ".roboflow/run.json";
+/// That of the latest run that added to the dataset.
+const APPEND_NOTE_KEY: &str = ".roboflow/append-run.json";
 /// A note is at most this long: [`crate::recordings::MAX_RECORDINGS`] names and then some.
 const MAX_NOTE_BYTES: u64 = 256 * 1024 * 1024;
 /// The version of [`RunNote`].
@@ -53,6 +58,26 @@ pub(super) enum OutputError {
         /// What was found.
         found: String,
     },
+    /// A dataset is there, and nobody said to add to it.
+    #[error("{output} holds a dataset: give --append to add to it, or choose another --out")]
+    Dataset {
+        /// Where.
+        output: String,
+    },
+    /// To be added to, but no dataset is there.
+    #[error("{output}: there is no dataset to append to: leave out --append to begin one")]
+    NoDataset {
+        /// Where.
+        output: String,
+    },
+    /// To be added to, but not ended.
+    #[error(
+        "{output}: the run that makes this dataset has not ended: end it first, by the same command without --append"
+    )]
+    Unfinished {
+        /// Where.
+        output: String,
+    },
     /// Ours, but from other settings.
     #[error(
         "{output} was begun with other settings: {differences}; give the same ones to go on, or choose another --out"
@@ -70,10 +95,12 @@ pub(super) enum OutputError {
         output: String,
     },
     /// Ours, but the note cannot be read.
-    #[error("{output}: the note {NOTE_KEY} is damaged: {reason}; remove the folder to start anew")]
+    #[error("{output}: the note {note} is damaged: {reason}; remove it to start anew")]
     Damaged {
         /// Where.
         output: String,
+        /// Which.
+        note: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -108,6 +135,19 @@ impl RunNote {
     pub(super) fn recordings_found(&self) -> Recordings {
         let names = self.recordings.iter().map(|note| note.name.clone()).collect();
         Recordings { base: self.recipe.input.clone(), names }
+    }
+
+    /// The recordings as jobs.
+    pub(super) fn jobs(&self) -> Vec<NewJob> {
+        let location = self.recipe.input.display().to_string();
+        let source = |recording: &RecordingNote| Source {
+            name: recording.name.clone(),
+            location: location.clone(),
+            key: recording.name.clone(),
+            size: recording.bytes,
+            version: recording.version.clone(),
+        };
+        self.recordings.iter().map(|recording| NewJob { source: source(recording), priority: 0 }).collect()
     }
 
     /// What of `self` differs from `before`, for people; empty when nothing does.
@@ -156,8 +196,12 @@ impl RunNote {
 pub(super) struct Output {
     /// Its path, absolute.
     pub(super) path: PathBuf,
-    /// The note of an earlier run of ours.
+    /// The note of an earlier run of ours; where is added to, of the latest that added.
     pub(super) before: Option<RunNote>,
+    /// Whether is added to what is there.
+    pub(super) append: bool,
+    /// The mapping of the dataset that is added to, where it says.
+    pub(super) mapping: Option<String>,
 }
 
 impl Output {
@@ -165,39 +209,54 @@ impl Output {
     ///
     /// # Errors
     /// When it holds something that is not ours, or cannot be read.
-    pub(super) fn look(output: &Path) -> Result<Self, OutputError> {
+    pub(super) fn look(output: &Path, append: bool) -> Result<Self, OutputError> {
+        if append { Self::look_to_append(output) } else { Self::look_to_begin(output) }
+    }
+
+    /// A dataset, whoever wrote it, that nothing else is being added to.
+    fn look_to_append(output: &Path) -> Result<Self, OutputError> {
+        let shown = output.display().to_string();
+        let failed = |source| OutputError::Io { output: shown.clone(), source };
+        let path = std::path::absolute(output).map_err(failed)?;
+        if !path.join(INFO_KEY).is_file() {
+            return Err(OutputError::NoDataset { output: shown });
+        }
+        if path.join(NOTE_KEY).is_file() && staging_path(&path).exists() {
+            return Err(OutputError::Unfinished { output: shown });
+        }
+        let storage = FsStorage::open(&path)?;
+        let before = read_note(&storage, APPEND_NOTE_KEY, &shown)?;
+        let mapping = dataset_mapping(&storage)?;
+        Ok(Self { path, before, append: true, mapping })
+    }
+
+    fn look_to_begin(output: &Path) -> Result<Self, OutputError> {
         let shown = output.display().to_string();
         let failed = |source| OutputError::Io { output: output.display().to_string(), source };
         let path = std::path::absolute(output).map_err(failed)?;
         let foreign = |found: &str| OutputError::Foreign { output: shown.clone(), found: found.to_owned() };
         let mut entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, before: None }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::new(path, None)),
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                 return Err(foreign("it is a file"));
             }
             Err(error) => return Err(failed(error)),
         };
         if entries.next().is_none() {
-            return Ok(Self { path, before: None });
+            return Ok(Self::new(path, None));
         }
-        let text = match FsStorage::open(&path)?.read(NOTE_KEY, MAX_NOTE_BYTES) {
-            Ok(text) => text,
+        match read_note(&FsStorage::open(&path)?, NOTE_KEY, &shown)? {
+            Some(note) => Ok(Self::new(path, Some(note))),
             // A run that was killed before its note stood has made this folder at most.
-            Err(StorageError::NotFound { .. }) if only_our_empty_folder(&path).map_err(failed)? => {
-                return Ok(Self { path, before: None });
-            }
-            Err(StorageError::NotFound { .. }) => {
-                return Err(foreign("it is not empty, and not from an earlier run of this program"));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let damaged = |reason: String| OutputError::Damaged { output: shown.clone(), reason };
-        let note: RunNote = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if note.version != VERSION {
-            return Err(damaged(format!("it is of version {}, this program reads {VERSION}", note.version)));
+            None if only_our_empty_folder(&path).map_err(failed)? => Ok(Self::new(path, None)),
+            None if path.join(INFO_KEY).is_file() => Err(OutputError::Dataset { output: shown }),
+            None => Err(foreign("it is not empty, and not from an earlier run of this program")),
         }
-        Ok(Self { path, before: Some(note) })
+    }
+
+    fn new(path: PathBuf, before: Option<RunNote>) -> Self {
+        Self { path, before, append: false, mapping: None }
     }
 
     /// Makes the folder this run's: writes the note, or checks that it says the same.
@@ -205,7 +264,7 @@ impl Output {
     /// # Errors
     /// When the settings differ from those before, or the folder cannot be written.
     pub(super) fn claim(&self, note: &RunNote) -> Result<(), OutputError> {
-        if let Some(before) = &self.before {
+        if let Some(before) = self.before.as_ref().filter(|_| !self.append || self.is_open()) {
             let differences = note.differences(before);
             if differences.is_empty() {
                 return Ok(());
@@ -214,20 +273,69 @@ impl Output {
             return Err(OutputError::Differs { output, differences: differences.join(", ") });
         }
         let storage = FsStorage::create(&self.path)?;
-        storage.put(".roboflow/mapping.toml", note.recipe.mapping.as_bytes())?;
+        if !self.append {
+            storage.put(".roboflow/mapping.toml", note.recipe.mapping.as_bytes())?;
+        }
         let text = serde_json::to_vec(note).map_err(|error| OutputError::Damaged {
             output: self.path.display().to_string(),
+            note: NOTE_KEY.to_owned(),
             reason: error.to_string(),
         })?;
-        storage.put(NOTE_KEY, &text)?;
+        if self.append {
+            // Once the note stands it is under way, until this folder is gone again.
+            fs::create_dir_all(self.staging(note))
+                .map_err(|source| OutputError::Io { output: self.path.display().to_string(), source })?;
+        }
+        storage.put(if self.append { APPEND_NOTE_KEY } else { NOTE_KEY }, &text)?;
         Ok(())
     }
 
     /// Whether the dataset is published and its run was ended: `meta/info.json` is the last of the dataset to be written,
     /// the staging folder goes after the queue knows of it.
-    pub(super) fn is_complete(&self) -> bool {
-        self.path.join("meta/info.json").is_file() && !staging_path(&self.path).exists()
+    pub(super) fn is_complete(&self, note: &RunNote) -> bool {
+        let begun = !self.append || self.before.as_ref() == Some(note);
+        begun && self.path.join(INFO_KEY).is_file() && !self.staging(note).exists()
     }
+
+    /// Whether the run of the note from before is under way.
+    pub(super) fn is_open(&self) -> bool {
+        self.before.as_ref().is_some_and(|before| self.staging(before).exists())
+    }
+
+    /// Where the segments of a run wait.
+    pub(super) fn staging(&self, note: &RunNote) -> PathBuf {
+        PathBuf::from(self.batch(note, false).staging)
+    }
+
+    /// The run as a batch.
+    pub(super) fn batch(&self, note: &RunNote, skip_failed: bool) -> NewBatch {
+        let out = self.path.display().to_string();
+        let config = config_hash(&note.recipe.mapping);
+        let (id, staging) = if self.append {
+            let jobs = note.jobs();
+            let id = BatchId::derive_append(&out, &config, jobs.iter().map(|job| &job.source));
+            (id, append_staging(&out, &id))
+        } else {
+            (BatchId::derive(&out, &config), staging_path(&self.path).display().to_string())
+        };
+        let segment_frames = note.recipe.segment_frames;
+        NewBatch { id, staging, seen_under: out.clone(), out, skip_failed, config, segment_frames }
+    }
+}
+
+fn read_note(storage: &FsStorage, key: &str, output: &str) -> Result<Option<RunNote>, OutputError> {
+    let text = match storage.read(key, MAX_NOTE_BYTES) {
+        Ok(text) => text,
+        Err(StorageError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let damaged =
+        |reason: String| OutputError::Damaged { output: output.to_owned(), note: key.to_owned(), reason };
+    let note: RunNote = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if note.version != VERSION {
+        return Err(damaged(format!("it is of version {}, this program reads {VERSION}", note.version)));
+    }
+    Ok(Some(note))
 }
 
 /// Whether nothing is here but our own folder, in which nothing stands yet but what precedes the note.

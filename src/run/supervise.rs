@@ -2,19 +2,17 @@
 //!
 //! It runs as a task beside the worker and touches no job: whatever it does, another process may do as well.
 
-use super::output::RunNote;
+use super::output::{Output, RunNote};
 use super::progress::{Progress, Standing};
 use crate::batch::BatchState;
 use crate::dataset;
-use crate::queue::{BatchId, JobStatus, NewBatch, NewJob, Queue, QueueError, Source};
-use crate::recipe;
+use crate::queue::{BatchId, JobStatus, Queue, QueueError};
 use crate::session::Session;
 use crate::worker::{Inputs, Worker};
 use roboflow_fsm::Input;
 use roboflow_fsm::event::Mode;
 use roboflow_fsm::id::JobId;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -50,50 +48,34 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Submits the recordings; those submitted before are passed over. Durable when it returns.
+    /// Submits the recordings; those submitted before are passed over. Durable when it returns. None: all were, in other
+    /// batches, and nothing is to be added.
     ///
     /// # Errors
     /// The queue's.
     pub(super) fn submit(
         session: &Session,
         note: &RunNote,
-        output: &Path,
+        output: &Output,
         skip_failed: bool,
-    ) -> Result<Self, QueueError> {
+    ) -> Result<Option<Self>, QueueError> {
         let queue = session.queue();
-        let location = note.recipe.input.display().to_string();
-        let out = output.display().to_string();
-        let jobs: Vec<NewJob> = note
-            .recordings
-            .iter()
-            .map(|recording| NewJob {
-                source: Source {
-                    name: recording.name.clone(),
-                    location: location.clone(),
-                    key: recording.name.clone(),
-                    size: recording.bytes,
-                    version: recording.version.clone(),
-                },
-                priority: 0,
-            })
-            .collect();
-        let batch = session.runtime().block_on(async {
-            let config = queue.put_config(&note.recipe.mapping).await?;
-            let batch = NewBatch {
-                id: BatchId::derive(&out, &config),
-                staging: recipe::staging_path(output).display().to_string(),
-                seen_under: out.clone(),
-                out,
-                skip_failed,
-                config,
-                segment_frames: note.recipe.segment_frames,
-            };
+        let (batch, jobs) = (output.batch(note, skip_failed), note.jobs());
+        let is_there = session.runtime().block_on(async {
+            queue.put_config(&note.recipe.mapping).await?;
+            if output.append {
+                queue.append_to(&batch.out, batch.id, None).await?;
+            }
             let submitted = queue.submit(&batch, &jobs).await?;
             tracing::info!(new = submitted.new, known = submitted.already, batch = %batch.id, "submitted");
+            match queue.batch(batch.id).await {
+                Err(QueueError::NotFound { .. }) if output.append => return Ok(false),
+                found => found?,
+            };
             retry_assembly(&queue, batch.id).await?;
-            Ok::<_, QueueError>(batch.id)
+            Ok::<_, QueueError>(true)
         })?;
-        Ok(Self { batch, queue, skip_failed })
+        Ok(is_there.then_some(Self { batch: batch.id, queue, skip_failed }))
     }
 
     /// Watches until the machines have ended, shows the progress, and gives the last state seen.

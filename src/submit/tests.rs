@@ -11,7 +11,7 @@ fn terms() -> Terms {
 }
 
 fn look(folder: &TempDir, name: &str) -> Result<Output, OutputError> {
-    Output::look(folder.path().join(name).display().to_string(), &Places::default(), &STOP())
+    Output::look(folder.path().join(name).display().to_string(), false, &Places::default(), &STOP())
 }
 
 fn claim(output: &Output, terms: &Terms) -> Result<(), OutputError> {
@@ -33,6 +33,37 @@ fn an_output_is_claimed_once_and_found_again_with_what_it_was_begun_with() {
 }
 
 #[test]
+fn what_is_added_to_must_be_there_and_batches_of_other_recordings_are_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let append = |name: &str| {
+        let location = folder.path().join(name).display().to_string();
+        Output::look(location, true, &Places::default(), &STOP())
+    };
+    let none = append("set").unwrap_err().to_string();
+    assert!(none.contains("leave out --append"), "{none}");
+    fs::create_dir_all(folder.path().join("set/meta/roboflow")).unwrap();
+    assert!(matches!(append("set"), Err(OutputError::Nothing { .. })), "an empty folder is no dataset");
+    fs::write(folder.path().join("set/meta/info.json"), b"{}").unwrap();
+    fs::write(folder.path().join("set/meta/roboflow/mapping.toml"), b"fps = 9\n").unwrap();
+    let output = append("set").unwrap();
+    assert_eq!((output.mapping(), output.first_batch()), (Some("fps = 9\n"), None));
+    claim(&output, &terms()).unwrap();
+    assert!(!folder.path().join("set/.roboflow").exists(), "what is added to stays whose it is");
+    let object = |key: &str| ObjectInfo { key: key.into(), size: 1, version: "1".into(), modified_ms: None };
+    let batch = |keys: &[&str]| {
+        let jobs: Vec<NewJob> = keys.iter().map(|key| job("/in", &object(key), 0)).collect();
+        output.batch(&terms(), &jobs)
+    };
+    assert_eq!(batch(&["a", "b"]), batch(&["b", "a"]));
+    assert_ne!(batch(&["a", "b"]).id, batch(&["a"]).id);
+    assert_ne!(batch(&["a", "b"]).staging, batch(&["a"]).staging);
+
+    claim(&look(&folder, "made").unwrap(), &terms()).unwrap();
+    let making = append("made").unwrap();
+    assert_eq!(making.first_batch(), Some(look(&folder, "made").unwrap().batch(&terms(), &[]).id));
+}
+
+#[test]
 fn other_terms_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     claim(&look(&folder, "set").unwrap(), &terms()).unwrap();
@@ -47,7 +78,7 @@ fn other_terms_are_refused_by_name() {
 fn what_is_not_of_this_batch_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     for (name, file, says) in [
-        ("dataset", "meta/info.json", "meta/info.json"),
+        ("dataset", "meta/info.json", "give --append to add to it"),
         ("thesis", "thesis.tex", "thesis.tex"),
         ("run", ".roboflow/run.json", "roboflow run"),
     ] {

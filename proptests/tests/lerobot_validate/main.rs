@@ -25,6 +25,7 @@ const DATA: &str = "data/chunk-000/file-000.parquet";
 const EPISODES: &str = "meta/episodes/chunk-000/file-000.parquet";
 const TASKS: &str = "meta/tasks.parquet";
 const INFO: &str = "meta/info.json";
+const RECORD: &str = ".roboflow/append.json";
 const STATS: &str = "meta/stats.json";
 const VIDEO: &str = "videos/observation.images.front/chunk-000/file-000.mp4";
 const LENGTHS: [usize; 3] = [25, 17, 9];
@@ -134,6 +135,7 @@ const INFO_MUTATIONS: &[Mutation] = &[
 ];
 
 const META_MUTATIONS: &[Mutation] = &[
+    (Rule::AppendRecord, RECORD, "line 1", |s| s.put(RECORD, b"{\"version\": 1").unwrap()),
     (Rule::TasksReadable, TASKS, "missing", |s| delete(s, TASKS)),
     (Rule::TasksReadable, TASKS, "Parquet", |s| s.put(TASKS, b"PAR1").unwrap()),
     (Rule::TasksReadable, TASKS, "task_index", |s| {

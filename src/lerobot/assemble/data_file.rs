@@ -73,7 +73,7 @@ impl AssembleWork {
             out.write_group(parts)
         };
         for segment in 0..episode.segments.len() {
-            let input = open_segment(&self.staging, episode, segment, &staged_schema(features))?;
+            let input = open_segment(&self.staging, episode, segment, &staged_schema(&self.plan.staged))?;
             read_bytes += input.size();
             stats.add_note(&input, segment, &episode.source)?;
             for number in 0..input.metadata().num_row_groups() {

@@ -132,7 +132,7 @@ impl AssembleWork {
         episode: &PlannedEpisode,
         stop: &StopFlag,
     ) -> Result<Vec<Stats>, LerobotError> {
-        let schema = staged_schema(&self.plan.features);
+        let schema = staged_schema(&self.plan.staged);
         let mut stats = EpisodeStats::new(&self.plan.features);
         for segment in 0..episode.segments.len() {
             check(stop)?;

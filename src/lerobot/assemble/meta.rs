@@ -2,9 +2,10 @@
 
 use super::episode_stats::stat_columns;
 use super::{AssembleWork, check};
+use crate::lerobot::card::{self, Part, part_key};
 use crate::lerobot::episodes::{EpisodeRow, EpisodesWriter, StatColumn};
 use crate::lerobot::error::LerobotError;
-use crate::lerobot::json::{Ordered, read_json, to_json};
+use crate::lerobot::json::{Ordered, parse_json, read_json, to_json};
 use crate::lerobot::layout::{
     DATA_PATH, EPISODES_PATH, FileRef, INFO_KEY, MAPPING_KEY, SKIPPED_KEY, STATS_KEY, SYNC_KEY,
 };
@@ -12,18 +13,21 @@ use crate::lerobot::staged::{EPISODE_FILE, StagedEpisode, SyncReport};
 use crate::lerobot::stats::{Aggregate, Stats};
 use crate::lerobot::tasks::write_tasks;
 use crate::work::{SegmentDone, StopFlag};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// An episode's entry in sync.json.
-#[derive(Debug, Serialize)]
-struct SyncEntry {
-    episode_index: u64,
-    source: String,
-    source_bytes: u64,
-    frames: u64,
-    sync: SyncReport,
-    warnings: Vec<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::lerobot) struct SyncEntry {
+    pub(in crate::lerobot) episode_index: u64,
+    pub(in crate::lerobot) source: String,
+    pub(in crate::lerobot) source_bytes: u64,
+    /// What an object store says of the recording's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::lerobot) etag: Option<String>,
+    pub(in crate::lerobot) frames: u64,
+    pub(in crate::lerobot) sync: SyncReport,
+    pub(in crate::lerobot) warnings: Vec<String>,
 }
 
 impl AssembleWork {
@@ -31,20 +35,32 @@ impl AssembleWork {
     pub(super) fn write_meta(&mut self, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
         let columns = stat_columns(&self.plan.features);
         let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
-        written += write_tasks(&self.out, &self.plan.tasks)?;
-        written += self.put(STATS_KEY, &to_json(STATS_KEY, &stats)?)?;
-        written += self.put(MAPPING_KEY, self.options.mapping_text.as_bytes())?;
-        let sync = self.sync_entries(stop)?;
-        written += self.put(SYNC_KEY, &to_json(SYNC_KEY, &sync)?)?;
-        if self.options.skipped.is_empty() {
-            self.out.delete(SKIPPED_KEY)?;
-        } else {
-            written += self.put(SKIPPED_KEY, &to_json(SKIPPED_KEY, &self.options.skipped)?)?;
-        }
-        self.remove_beyond(DATA_PATH, self.plan.files)?;
+        self.remove_beyond(DATA_PATH, self.plan.first_file + self.plan.files)?;
         self.remove_beyond(EPISODES_PATH, episode_files)?;
+        let own = |key: &str| part_key(key, self.plan.before);
+        written += self.put(&own(MAPPING_KEY), self.options.mapping_text.as_bytes())?;
+        let sync = self.sync_entries(stop)?;
+        written += self.put(&own(SYNC_KEY), &to_json(SYNC_KEY, &sync)?)?;
+        if self.options.skipped.is_empty() {
+            self.out.delete(&own(SKIPPED_KEY))?;
+        } else {
+            written += self.put(&own(SKIPPED_KEY), &to_json(SKIPPED_KEY, &self.options.skipped)?)?;
+        }
+        // From here on files are replaced that a reader of the dataset as it was may read: each by one that serves it too.
         check(stop)?;
-        written += self.put(INFO_KEY, &self.info().to_bytes()?)?;
+        self.prepare()?;
+        written += write_tasks(&self.out, &self.plan.tasks)?;
+        self.prepare()?;
+        written += self.put(STATS_KEY, &to_json(STATS_KEY, &stats)?)?;
+        check(stop)?;
+        self.prepare()?;
+        let info = self.info_bytes()?;
+        let mut parts = card::parts(self.out.as_ref(), self.plan.before)?;
+        let (skipped, mapping) = (self.options.skipped.clone(), self.options.mapping_text.clone());
+        parts.push(Part { from: self.plan.before, entries: sync, skipped, mapping });
+        let card = card::card(&parse_json(INFO_KEY, &info)?, &self.plan.tasks, &parts);
+        written += card::write(self.out.as_ref(), &card)?;
+        written += self.put(INFO_KEY, &info)?;
         Ok(SegmentDone { frames: 0, read_bytes: 0, written_bytes: written })
     }
 
@@ -59,10 +75,12 @@ impl AssembleWork {
         columns: &[StatColumn],
         stop: &StopFlag,
     ) -> Result<(u32, Ordered<Ordered<Value>>, u64), LerobotError> {
-        let mut writer = EpisodesWriter::new(&self.out, columns.to_vec());
-        let mut totals = vec![Aggregate::default(); columns.len()];
+        let first = self.base.as_ref().map_or(0, |base| base.episode_files);
+        let mut writer = EpisodesWriter::new(&self.out, columns.to_vec(), first);
+        let mut totals =
+            columns.iter().map(|column| self.before(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut warnings = Vec::new();
-        for file in 0..self.plan.files {
+        for file in self.plan.first_file..self.plan.first_file + self.plan.files {
             check(stop)?;
             let stats = self.kept_stats(file, stop)?;
             for ((number, episode), stats) in self.plan.episodes_of(file).zip(stats) {
@@ -88,15 +106,26 @@ impl AssembleWork {
         Ok((files, Ordered(entries.collect()), written))
     }
 
+    /// The statistics of a feature over the episodes that were there before.
+    fn before(&self, name: &str) -> Result<Aggregate, LerobotError> {
+        let mut total = Aggregate::default();
+        let Some(base) = &self.base else { return Ok(total) };
+        let found = base.stats.get(name).and_then(Stats::from_json);
+        let wrong = || LerobotError::damaged(STATS_KEY, format!("it has no whole statistics of {name}"));
+        total.add(name, &found.ok_or_else(wrong)?)?;
+        Ok(total)
+    }
+
     fn sync_entries(&self, stop: &StopFlag) -> Result<Vec<SyncEntry>, LerobotError> {
         let entry = |(number, episode): (u64, &super::plan::PlannedEpisode)| {
             check(stop)?;
             let key = format!("{}{EPISODE_FILE}", episode.folder);
             let staged: StagedEpisode = read_json(self.staging.as_ref(), &key)?;
             let StagedEpisode { source, source_bytes, frames, sync, warnings, .. } = staged;
-            Ok(SyncEntry { episode_index: number, source, source_bytes, frames, sync, warnings })
+            let etag = self.options.etags.get(&source).cloned();
+            Ok(SyncEntry { episode_index: number, source, source_bytes, etag, frames, sync, warnings })
         };
-        (0..).zip(&self.plan.episodes).map(entry).collect()
+        (self.plan.before..).zip(&self.plan.episodes).map(entry).collect()
     }
 }
 

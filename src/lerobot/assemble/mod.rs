@@ -3,6 +3,9 @@
 //! Architecture Invariant: it knows staging and the format, nothing of recordings, queues or leases. Which episode
 //! goes to which file follows from staging alone, so any segment can be run again, by anyone, with the same bytes.
 //! `meta/info.json` is written last: a reader that looks for it first never sees a half-made dataset.
+//!
+//! Episodes that are added to a dataset go to new files behind its own; none of those is touched. Tasks, statistics and
+//! `meta/info.json` are replaced, in this order: what the old `meta/info.json` names stays as it was.
 
 mod data_file;
 mod episode_stats;
@@ -10,11 +13,15 @@ mod meta;
 mod plan;
 mod publish;
 
+use super::base::Base;
 use super::error::LerobotError;
 use crate::storage::SharedStorage;
 use crate::work::{SegmentDone, StopFlag, Work, WorkError};
+use episode_stats::stat_columns;
+pub(super) use meta::SyncEntry;
 use plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A recording that gave no episode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,9 +41,14 @@ pub struct AssembleOptions {
     pub skipped: Vec<Skipped>,
     /// The mapping, for `meta/roboflow/mapping.toml`.
     pub mapping_text: String,
+    /// What object stores say of the recordings' bytes, by the recordings' names, for the card.
+    pub etags: BTreeMap<String, String>,
     /// A prefix of its own in staging, ending with `/`: statistics of finished data files wait there for the last
     /// segment. May be removed with the rest of staging.
     pub scratch: String,
+    /// Add the episodes to the dataset that is there, under this name of the append: the same at every try of it, and
+    /// another one for any other. Nobody else may write the dataset meanwhile.
+    pub append: Option<String>,
 }
 
 /// The assembly of one dataset.
@@ -46,6 +58,10 @@ pub struct AssembleWork {
     out: SharedStorage,
     options: AssembleOptions,
     plan: Plan,
+    /// What is appended to.
+    base: Option<Base>,
+    /// The append was made ours by this very object.
+    held: bool,
     warnings: Vec<String>,
 }
 
@@ -55,20 +71,25 @@ impl AssembleWork {
     ///
     /// # Errors
     /// [`WorkError::Permanent`] when a recording's staging is missing, unfinished or damaged, or episodes do not fit
-    /// together (features, rate, robot): the message names both sources and the difference.
+    /// together (features, rate, robot), with each other or with the dataset they are added to: the message names both
+    /// sources and the difference.
     pub fn open(
         staging: SharedStorage,
         episodes: &[String],
         out: SharedStorage,
         options: AssembleOptions,
     ) -> Result<Self, WorkError> {
-        let plan = Plan::read(&staging, episodes)?;
-        Ok(Self { staging, out, options, plan, warnings: Vec::new() })
+        let base = options.append.as_deref().map(|owner| Base::find(&out, owner)).transpose()?;
+        let plan = Plan::read(&staging, episodes, base.as_ref())?;
+        if let Some(base) = &base {
+            base.check_table(&out, &stat_columns(&plan.features))?;
+        }
+        Ok(Self { staging, out, options, plan, base, held: false, warnings: Vec::new() })
     }
 
     /// Episodes of the dataset to be.
     pub fn episodes(&self) -> u64 {
-        self.plan.episodes.len() as u64
+        self.plan.before + self.plan.episodes.len() as u64
     }
 
     /// Frames of the dataset to be.
@@ -77,10 +98,11 @@ impl AssembleWork {
     }
 
     fn run_segment(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
-        self.unpublish_another()?;
+        self.prepare()?;
         if segment < self.plan.files {
-            let (done, stats) = self.write_data_file(segment, stop)?;
-            self.keep_stats(segment, &stats)?;
+            let file = self.plan.first_file + segment;
+            let (done, stats) = self.write_data_file(file, stop)?;
+            self.keep_stats(file, &stats)?;
             return Ok(done);
         }
         self.write_meta(stop)

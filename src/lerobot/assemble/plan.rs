@@ -1,5 +1,6 @@
 //! Which episode goes to which file and rows: a pure function of what is staged.
 
+use crate::lerobot::base::{self, Base};
 use crate::lerobot::data::columns;
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::feature::{Dtype, Feature, INDEX_COLUMNS};
@@ -33,17 +34,25 @@ pub(super) struct PlannedEpisode {
     pub(super) file: u32,
 }
 
-/// The whole dataset.
+/// The whole dataset; or, where there is one already, what is added to it.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) fps: u32,
     pub(super) robot_type: Option<String>,
-    /// Without the five index columns.
+    /// In the order of the dataset, without the five index columns.
     pub(super) features: Vec<Feature>,
+    /// In the order in which they are staged.
+    pub(super) staged: Vec<Feature>,
+    /// Those of the dataset before, then new ones.
     pub(super) tasks: Vec<String>,
     pub(super) episodes: Vec<PlannedEpisode>,
+    /// Episodes before.
+    pub(super) before: u64,
+    /// The number of the first data file.
+    pub(super) first_file: u32,
     /// Data files.
     pub(super) files: u32,
+    /// Frames of the dataset, those before included.
     pub(super) frames: u64,
     /// Changes with anything that changes the plan.
     pub(super) fingerprint: String,
@@ -58,8 +67,12 @@ struct Found {
 }
 
 impl Plan {
-    /// Reads every `episode.json` under the prefixes.
-    pub(super) fn read(staging: &SharedStorage, prefixes: &[String]) -> Result<Self, LerobotError> {
+    /// Reads every `episode.json` under the prefixes. `base`: what is added to.
+    pub(super) fn read(
+        staging: &SharedStorage,
+        prefixes: &[String],
+        base: Option<&Base>,
+    ) -> Result<Self, LerobotError> {
         let mut found = Vec::new();
         for prefix in prefixes {
             find(staging.as_ref(), prefix, &mut found)?;
@@ -73,15 +86,17 @@ impl Plan {
         for Found { staged, .. } in &found {
             check_fit(&first, staged)?;
         }
-        Ok(Self::arrange(first, found))
+        let start = Start::of(base, &first)?;
+        Ok(Self::arrange(first, found, start))
     }
 
-    fn arrange(first: StagedEpisode, found: Vec<Found>) -> Self {
-        let mut packer = Packer::new(DATA_FILE_BYTES);
-        let mut tasks: Vec<String> = Vec::new();
-        let mut known: HashMap<String, usize> = HashMap::new();
-        let (mut frames, mut files) = (0, 0);
+    fn arrange(first: StagedEpisode, found: Vec<Found>, start: Start) -> Self {
+        let Start { features, robot_type, mut tasks, before, mut frames, first_file, file_bytes } = start;
+        let mut packer = Packer::new(file_bytes);
+        let mut known: HashMap<String, usize> = tasks.iter().cloned().zip(0..).collect();
+        let mut files = 0;
         let mut fingerprint = Sha256::new();
+        fingerprint.update(format!("{before} {frames} {first_file} {features:?}\n"));
         let mut episodes = Vec::with_capacity(found.len());
         for Found { folder, staged_bytes, staged, .. } in found {
             let file = packer.place(staged_bytes + staged.frames * INDEX_BYTES_PER_FRAME);
@@ -94,12 +109,25 @@ impl Plan {
             let from = frames;
             frames += staged.frames;
             files = file + 1;
+            let file = first_file + file;
             let frames = staged.frames;
             episodes.push(PlannedEpisode { source, folder, segments, frames, task_index, from, file });
         }
         let fingerprint = fingerprint.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let StagedEpisode { fps, robot_type, features, .. } = first;
-        Self { fps, robot_type, features, tasks, episodes, files, frames, fingerprint }
+        let StagedEpisode { fps, features: staged, .. } = first;
+        Self {
+            fps,
+            robot_type,
+            features,
+            staged,
+            tasks,
+            episodes,
+            before,
+            first_file,
+            files,
+            frames,
+            fingerprint,
+        }
     }
 
     /// The episodes of a data file, with their numbers.
@@ -107,7 +135,56 @@ impl Plan {
         // They follow each other.
         let first = self.episodes.partition_point(|episode| episode.file < file);
         let own = self.episodes.get(first..).unwrap_or_default();
-        (first as u64..).zip(own.iter().take_while(move |episode| episode.file == file))
+        (self.before + first as u64..).zip(own.iter().take_while(move |episode| episode.file == file))
+    }
+}
+
+/// Where the episodes begin: nowhere, or behind those of a dataset.
+struct Start {
+    features: Vec<Feature>,
+    robot_type: Option<String>,
+    tasks: Vec<String>,
+    before: u64,
+    frames: u64,
+    first_file: u32,
+    file_bytes: u64,
+}
+
+impl Start {
+    fn of(base: Option<&Base>, first: &StagedEpisode) -> Result<Self, LerobotError> {
+        let robot_type = first.robot_type.clone();
+        let Some(base) = base else {
+            let features = first.features.clone();
+            let (tasks, file_bytes) = (Vec::new(), DATA_FILE_BYTES);
+            return Ok(Self { features, robot_type, tasks, before: 0, frames: 0, first_file: 0, file_bytes });
+        };
+        let info = base.info()?;
+        let features = base::fit(&info, &first.features);
+        let robots = (info.robot_type.as_ref(), robot_type.as_ref());
+        let difference = match (&features, robots) {
+            _ if info.fps != first.fps => {
+                format!("the dataset has {} frames a second, the recordings {}", info.fps, first.fps)
+            }
+            (_, (Some(theirs), Some(ours))) if theirs != ours => {
+                format!("the dataset is of {theirs}, the recordings of {ours}")
+            }
+            (Err(difference), _) => difference.clone(),
+            (Ok(features), _) => {
+                return Ok(Self {
+                    features: features.clone(),
+                    robot_type,
+                    tasks: base.tasks.clone(),
+                    before: info.total_episodes,
+                    frames: info.total_frames,
+                    first_file: base.data_files,
+                    file_bytes: u64::from(info.data_files_size_in_mb.max(1)) << 20,
+                });
+            }
+        };
+        Err(LerobotError::Unfit(format!(
+            "{} cannot be added to the dataset: {difference}; give a mapping that fits, or choose another --out",
+            first.source
+        )))
     }
 }
 

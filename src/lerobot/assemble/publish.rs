@@ -10,9 +10,9 @@ use crate::storage::StorageError;
 const MAX_COMPARED_BYTES: u64 = 16 * 1024 * 1024;
 
 impl AssembleWork {
-    pub(super) fn info(&self) -> Info {
+    fn info(&self) -> Info {
         let totals = Totals {
-            episodes: self.plan.episodes.len() as u64,
+            episodes: self.episodes(),
             frames: self.plan.frames,
             tasks: self.plan.tasks.len() as u64,
         };
@@ -20,9 +20,33 @@ impl AssembleWork {
         Info::new(self.plan.fps, robot_type, &self.plan.features, totals)
     }
 
+    /// Before a segment, and before what is replaced in place: the dataset to be is not another one's.
+    pub(super) fn prepare(&mut self) -> Result<(), LerobotError> {
+        match &self.base {
+            None => self.unpublish_another(),
+            Some(base) => {
+                base.hold(self.out.as_ref(), self.held, &self.info_bytes()?)?;
+                self.held = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// What `meta/info.json` becomes.
+    pub(super) fn info_bytes(&self) -> Result<Vec<u8>, LerobotError> {
+        let Some(base) = &self.base else { return self.info().to_bytes() };
+        let robot = self.options.robot_type.as_deref().or(self.plan.robot_type.as_deref());
+        let totals = [
+            ("total_episodes", self.episodes()),
+            ("total_frames", self.plan.frames),
+            ("total_tasks", self.plan.tasks.len() as u64),
+        ];
+        base.info_with(totals, robot)
+    }
+
     /// Removes the `meta/info.json` of another dataset, so that no reader takes a mix of two for one. That of this
     /// same dataset stays: a segment that is run again writes what is there already.
-    pub(super) fn unpublish_another(&self) -> Result<(), LerobotError> {
+    fn unpublish_another(&self) -> Result<(), LerobotError> {
         let is_ours = |key: &str, ours: &[u8]| match self.out.read(key, MAX_COMPARED_BYTES) {
             Ok(theirs) => Ok(theirs == ours),
             Err(StorageError::NotFound { .. } | StorageError::Invalid { .. }) => Ok(false),

@@ -42,6 +42,8 @@ impl Aggregate {
         }
         fold(&mut total.mean, &stats.mean, |old, new| old + (new - old) * share);
         for (old, new) in total.quantiles.iter_mut().zip(&stats.quantiles) {
+            // A quantile that is not known of one part is not known of the whole.
+            old.truncate(new.len());
             fold(old, new, |old, new| old + (new - old) * share);
         }
         Ok(())

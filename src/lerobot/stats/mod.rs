@@ -12,7 +12,7 @@ pub use aggregate::Aggregate;
 pub use column::{Column, MAX_EPISODE_FRAMES, MAX_EPISODE_VALUES};
 pub use image::{image_stats, merge_counts};
 
-use crate::lerobot::json::Ordered;
+use crate::lerobot::json::{Json, Ordered};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -63,9 +63,27 @@ impl Stats {
         }
     }
 
-    /// As stats.json holds it: images as `[3][1][1]`.
+    /// From stats.json; none where one of min, max, mean, std and count is missing or no list of numbers. Quantiles may be
+    /// missing: older writers have none.
+    pub(super) fn from_json(entries: &Ordered<Json>) -> Option<Self> {
+        let list = |name: &str| numbers(entries.get(name)?);
+        let mut stats = Self::with_capacity(0, 0);
+        stats.min = list("min")?;
+        (stats.max, stats.mean, stats.std) = (list("max")?, list("mean")?, list("std")?);
+        let width = stats.min.len();
+        let whole = [&stats.max, &stats.mean, &stats.std].iter().all(|list| list.len() == width);
+        let [count] = list("count")?[..] else { return None };
+        for ((name, _), quantile) in QUANTILES.iter().zip(&mut stats.quantiles) {
+            *quantile = list(name).filter(|list| list.len() == width).unwrap_or_default();
+        }
+        stats.count = count as u64;
+        (whole && count >= 1.0).then_some(stats)
+    }
+
+    /// As stats.json holds it: images as `[3][1][1]`; without quantiles that are not known.
     pub fn to_json(&self, is_image: bool) -> Ordered<Value> {
-        let entries = STAT_NAMES.iter().map(|name| {
+        let known = |name: &&&str| self.list(name).is_none_or(|list| list.len() == self.min.len());
+        let entries = STAT_NAMES.iter().filter(known).map(|name| {
             let value = match self.list(name) {
                 Some(list) if is_image => list.iter().map(|value| json!([[value]])).collect(),
                 Some(list) => list.iter().map(|value| json!(value)).collect(),
@@ -74,6 +92,18 @@ impl Stats {
             ((*name).to_owned(), value)
         });
         Ordered(entries.collect())
+    }
+}
+
+/// The numbers of lists in lists, one behind the other.
+fn numbers(value: &Json) -> Option<Vec<f64>> {
+    match value {
+        Json::Number(number) => Some(vec![number.as_f64()?]),
+        Json::Array(list) => {
+            let parts: Option<Vec<Vec<f64>>> = list.iter().map(numbers).collect();
+            Some(parts?.concat())
+        }
+        _ => None,
     }
 }
 

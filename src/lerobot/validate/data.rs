@@ -1,13 +1,13 @@
 //! Rules of the data files: every row against its episode, every value against its feature.
 
 use super::column::{Column, Kind};
-use super::episodes::Episode;
+use super::episodes::{Episode, is_pending};
 use super::rule::{Findings, Rule};
 use super::running::Running;
 use super::{Dataset, huggingface, or_finding, stats};
 use crate::lerobot::data::{HUGGINGFACE_KEY, IMAGE_BYTES};
 use crate::lerobot::error::LerobotError;
-use crate::lerobot::layout::FileRef;
+use crate::lerobot::layout::{DATA_PATH, FileRef};
 use crate::lerobot::parquet_file::ParquetIn;
 use crate::lerobot::picture::geometry;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -29,6 +29,10 @@ pub(super) fn check(dataset: &Dataset, found: &mut Findings) -> Result<Vec<Optio
     let known: BTreeSet<String> = files.keys().map(|file| file.key(template)).collect();
     for object in dataset.storage.list("data/")? {
         let key = object?.key;
+        let first = dataset.pending.map(|pending| pending.data_files);
+        if FileRef::parse(DATA_PATH, &key).is_some_and(|place| is_pending(place, first)) {
+            continue;
+        }
         if key.ends_with(".parquet") && !known.contains(&key) {
             found.add(&key, Rule::DataStray, "no episode is in it, but a loader reads it");
         }

@@ -1,9 +1,9 @@
 //! Rules of `meta/episodes/*.parquet`.
 
 use super::column::{Column, list_values};
-use super::or_finding;
 use super::rule::{Findings, Rule};
 use super::stats::Found;
+use super::{Pending, or_finding};
 use crate::lerobot::episodes::stat_column;
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::info::Info;
@@ -51,12 +51,14 @@ pub(super) fn check(
     info: &Info,
     columns: &[Column],
     tasks: &[String],
+    pending: Option<Pending>,
     found: &mut Findings,
 ) -> Result<Vec<Episode>, LerobotError> {
     let mut keys = Vec::new();
     for object in storage.list("meta/episodes/")? {
         let key = object?.key;
         match FileRef::parse(EPISODES_PATH, &key) {
+            Some(place) if is_pending(place, pending.map(|pending| pending.episode_files)) => {}
             Some(place) => keys.push((place, key)),
             None if key.ends_with(".parquet") => {
                 found.add(
@@ -94,6 +96,11 @@ pub(super) fn check(
         format!("total_frames is {}, the episodes have {}", info.total_frames, table.next)
     });
     Ok(table.episodes)
+}
+
+/// Whether a file is one of an append that is not published.
+pub(super) fn is_pending(place: FileRef, first: Option<u32>) -> bool {
+    place.number().zip(first).is_some_and(|(number, first)| number >= first)
 }
 
 struct Table<'a> {

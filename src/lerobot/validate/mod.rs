@@ -15,6 +15,7 @@ mod tasks;
 
 pub use rule::{Problem, Rule};
 
+use super::base::{BASE_KEY, Base};
 use super::error::LerobotError;
 use super::summary::{DatasetSummary, summary};
 use crate::error::{Class, Classified};
@@ -44,6 +45,12 @@ impl Report {
     }
 }
 
+impl Pending {
+    fn of(base: &Base) -> Self {
+        Self { data_files: base.data_files, episode_files: base.episode_files }
+    }
+}
+
 /// What is known of the dataset while it is checked.
 struct Dataset {
     storage: SharedStorage,
@@ -51,6 +58,15 @@ struct Dataset {
     columns: Vec<Column>,
     tasks: Vec<String>,
     episodes: Vec<Episode>,
+    /// Where files of an append begin that is not published: no part of the dataset.
+    pending: Option<Pending>,
+}
+
+/// The numbers of the first files of an append that is not published yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    data_files: u32,
+    episode_files: u32,
 }
 
 /// Checks the dataset in `storage`.
@@ -64,11 +80,21 @@ pub fn validate(storage: &SharedStorage) -> Result<Report, LerobotError> {
     let mut dataset_summary = None;
     if let Some((info, columns)) = info::check(storage, &mut found)? {
         dataset_summary = Some(summary(storage.as_ref())?);
-        let tasks = tasks::check(storage, &info, &mut found)?;
-        let episodes = episodes::check(storage, &info, &columns, &tasks, &mut found)?;
-        let dataset = Dataset { storage: storage.clone(), info, columns, tasks, episodes };
+        let pending =
+            or_finding(Base::unpublished(storage.as_ref()), BASE_KEY, Rule::AppendRecord, &mut found)?;
+        let pending = pending.flatten().map(|base| Pending::of(&base));
+        let tasks = tasks::check(storage, &info, pending, &mut found)?;
+        let episodes = episodes::check(storage, &info, &columns, &tasks, pending, &mut found)?;
+        let dataset = Dataset { storage: storage.clone(), info, columns, tasks, episodes, pending };
         let totals = data::check(&dataset, &mut found)?;
-        stats::check_dataset(&dataset, &totals, &mut found)?;
+        if pending.is_some() {
+            unchecked.push(
+                "what an append has added that is not published yet, and stats.json, which it replaces: the same command goes on with it"
+                    .to_owned(),
+            );
+        } else {
+            stats::check_dataset(&dataset, &totals, &mut found)?;
+        }
         if dataset.columns.iter().any(Column::is_video) {
             unchecked.push("the frames of videos: only that their files are there".to_owned());
         }

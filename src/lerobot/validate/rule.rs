@@ -86,11 +86,13 @@ pub enum Rule {
     StatsMatch,
     /// Video files that episodes name are there, with times that fit.
     VideoFiles,
+    /// The record of an append, where there is one, can be read.
+    AppendRecord,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::InfoReadable,
         Self::InfoVersion,
         Self::InfoFps,
@@ -129,6 +131,7 @@ impl Rule {
         Self::StatsValues,
         Self::StatsMatch,
         Self::VideoFiles,
+        Self::AppendRecord,
     ];
 
     /// Whether a loader reads a dataset that breaks it.

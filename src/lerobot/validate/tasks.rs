@@ -1,7 +1,7 @@
 //! Rules of `meta/tasks.parquet`.
 
-use super::or_finding;
 use super::rule::{Findings, Rule};
+use super::{Pending, or_finding};
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::info::Info;
 use crate::lerobot::layout::{INFO_KEY, TASKS_KEY};
@@ -13,10 +13,15 @@ use std::collections::BTreeSet;
 pub(super) fn check(
     storage: &SharedStorage,
     info: &Info,
+    pending: Option<Pending>,
     found: &mut Findings,
 ) -> Result<Vec<String>, LerobotError> {
     let read = or_finding(read_tasks(storage), TASKS_KEY, Rule::TasksReadable, found)?;
-    let Some(Tasks { rows, task_is_index }) = read else { return Ok(Vec::new()) };
+    let Some(Tasks { mut rows, task_is_index }) = read else { return Ok(Vec::new()) };
+    if pending.is_some() {
+        // New tasks stand behind the old ones, maybe already.
+        rows.truncate(usize::try_from(info.total_tasks).unwrap_or(usize::MAX));
+    }
     found.hold(task_is_index, TASKS_KEY, Rule::TasksIndex, || {
         "its pandas metadata does not make `task` the index: the loader looks texts up there".into()
     });

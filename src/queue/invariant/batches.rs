@@ -2,7 +2,8 @@
 
 use super::View;
 use crate::fsm::id::JobId;
-use crate::queue::record::{BatchId, BatchRecord, JobKind, JobRecord, JobStatus};
+use crate::queue::line::LineRecord;
+use crate::queue::record::{BatchId, BatchRecord, JobKind, JobRecord, JobStatus, out_hash};
 use std::collections::BTreeMap;
 
 impl View {
@@ -129,6 +130,33 @@ impl View {
             };
             if !batch.is_some_and(fits) {
                 self.broken("scan", format!("series {id} fills batch {open}, which is {batch:?}"));
+            }
+        }
+    }
+
+    /// No batch stands in a line twice, or in another output's; of the batches of an output with a line at most one is being
+    /// assembled, and that is the first.
+    pub(super) fn check_lines(&mut self) {
+        for (out, LineRecord { batches: line }) in std::mem::take(&mut self.lines) {
+            let mut known: Vec<BatchId> = line.clone();
+            known.sort_unstable();
+            known.dedup();
+            if known.len() != line.len() {
+                self.broken("line", format!("a batch stands in it twice: {line:?}"));
+            }
+            let found = |id: &BatchId| self.batches.get(id).and_then(Option::as_ref);
+            let foreign = line.iter().filter_map(found).find(|batch| out_hash(&batch.out) != out);
+            if let Some(id) = foreign.map(|batch| batch.id) {
+                self.broken("line", format!("batch {id} stands in the line of another output"));
+            }
+            let own = self.batches.values().flatten().filter(|batch| out_hash(&batch.out) == out);
+            let is_open = |batch: &&BatchRecord| {
+                let job = self.jobs.get(&batch.id.assemble_job()).and_then(Option::as_ref);
+                job.is_some_and(|job| matches!(job.status, JobStatus::Ready | JobStatus::Leased))
+            };
+            let open: Vec<BatchId> = own.filter(is_open).map(|batch| batch.id).collect();
+            if !open.is_empty() && !open.iter().eq(line.iter().take(1)) {
+                self.broken("line", format!("{open:?} are assembled, the line is {line:?}"));
             }
         }
     }

@@ -52,6 +52,8 @@ fn every_kind_of_key_is_read_back() {
         (keys.active(batch), Key::Active(batch)),
         (keys.leader("scanner/a"), Key::Leader("scanner/a".to_owned())),
         (keys.scan(SeriesId([1; 16])), Key::Scan(SeriesId([1; 16]))),
+        (keys.line("s3://b/set"), Key::Line(out_hash("s3://b/set"))),
+        (keys.append(batch), Key::Append(batch)),
     ];
     for (bytes, key) in written {
         assert_eq!(keys.parse(&bytes), Some(key));
