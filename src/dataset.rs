@@ -156,6 +156,8 @@ impl DatasetOpener {
         skipped.sort_unstable_by(|a, b| a.source.cmp(&b.source));
         let staging = self.places.create(&batch.staging, stop).map_err(storage)?;
         let out = self.places.create(&batch.out, stop).map_err(storage)?;
+        let mapping = Mapping::parse("the mapping", &mapping_text)
+            .map_err(|error| WorkError::Permanent(error.to_string()))?;
         let is_append = self.ask(stop, || self.runtime.block_on(self.queue.is_append(batch.id)))?;
         let append = is_append.then(|| batch.id.to_string());
         let options = AssembleOptions {
@@ -163,6 +165,7 @@ impl DatasetOpener {
             skipped,
             mapping_text,
             etags,
+            version: mapping.format,
             scratch: ASSEMBLY_PREFIX.to_owned(),
             append,
         };

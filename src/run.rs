@@ -186,6 +186,9 @@ impl Plan {
                 request.settings.infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
             }
         };
+        if request.append {
+            MappingArgs::check_appends(&mapping)?;
+        }
         let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };
         let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;
         output.claim(&note).map_err(output_failure)?;

@@ -123,7 +123,7 @@ fn batches_that_are_submitted_to_one_output_are_added_in_their_order() {
         ["one", "two"].map(|name| lab.start(&format!("worker {QUEUE} --name {name} --poll-interval 50ms")));
     let last = format!("submit more/r9.mcap --out set --append --wait --wait-interval 50ms {QUEUE}");
     assert!(lab.run(&last).expect_code(0).stdout.contains("5 episodes,"));
-    workers.map(stop);
+    workers.into_iter().for_each(stop);
     valid(&lab, "set", 5);
     assert_eq!(dataset_bytes(&lab.path("set")), dataset_bytes(&lab.path("ran")));
     let known = lab.run(&format!("submit in --out set --append {QUEUE}"));

@@ -82,7 +82,7 @@ fn submit_refuses_outputs_that_are_not_its_own() {
     let lab = Lab::with(1, &short());
     lab.run("run in --out ran").expect_code(0);
     let run = lab.run(&format!("submit in --out ran {QUEUE}"));
-    assert!(run.expect_code(73).stderr.contains("the output of 'roboflow run'"), "{}", run.stderr);
+    assert!(run.expect_code(73).stderr.contains("give --append to add to it"), "{}", run.stderr);
     fs::rename(lab.path("ran"), lab.path("bare")).unwrap();
     fs::remove_dir_all(lab.path("bare/.roboflow")).unwrap();
     let before = dataset_bytes(&lab.path("bare"));

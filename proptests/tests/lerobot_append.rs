@@ -1,6 +1,6 @@
 //! A batch added to a dataset: behind what is there, published last, and killed at any instant without harm.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail the test at once")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test at once")]
 
 use bytes::Bytes;
 use roboflow::error::{Class, Classified};

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use roboflow::error::{Class, Classified};
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
 use roboflow::lerobot::data::ROW_GROUP_BYTES;
+use roboflow::lerobot::info::Version;
 use roboflow::lerobot::parquet_file::{ParquetIn, ParquetOut};
 use roboflow::storage::memory::{Fault, FaultKind, MemoryStorage};
 use roboflow::storage::{SharedStorage, Storage};
@@ -265,6 +266,49 @@ fn rows_of(storage: &MemoryStorage, column: &str) -> arrow::array::ArrayRef {
     let batches = rows(storage, "data/chunk-000/file-000.parquet");
     let table = arrow::compute::concat_batches(&batches.first().unwrap().schema(), &batches).unwrap();
     table.column_by_name(column).unwrap().clone()
+}
+
+#[test]
+fn v21_has_a_file_an_episode_and_lines_of_json() {
+    let all = episodes();
+    let (staging, prefixes) = staged(&all);
+    let out = MemoryStorage::new();
+    out.put("data/chunk-000/episode_000004.parquet", b"of an older dataset").unwrap();
+    let options = || AssembleOptions { version: Version::V21, ..options() };
+    let shared: SharedStorage = Arc::new(out.clone());
+    run_all(
+        &mut AssembleWork::open(Arc::clone(&staging), &prefixes, Arc::clone(&shared), options()).unwrap(),
+    );
+    let written = out.snapshot();
+    let keys: Vec<&str> = written.keys().map(String::as_str).collect();
+    let data: Vec<String> =
+        (0..4).map(|number| format!("data/chunk-000/episode_00000{number}.parquet")).collect();
+    assert_eq!(keys.iter().filter(|key| key.starts_with("data/")).copied().collect::<Vec<_>>(), data);
+    assert!(!keys.iter().any(|key| key.starts_with("meta/episodes/") || key.ends_with("tasks.parquet")));
+    let lines = |key: &str| -> Vec<serde_json::Value> {
+        let text = String::from_utf8(written[key].to_vec()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let lengths: Vec<u64> =
+        lines("meta/episodes.jsonl").iter().map(|line| line["length"].as_u64().unwrap()).collect();
+    assert_eq!(lengths, [25, 17, 9, 1]);
+    assert_eq!(lines("meta/tasks.jsonl")[1]["task"], "place");
+    assert_eq!(lines("meta/episodes_stats.jsonl")[2]["stats"]["frame_index"]["max"][0], 8.0);
+    let info: serde_json::Value = serde_json::from_slice(&written["meta/info.json"]).unwrap();
+    assert_eq!((&info["codebase_version"], &info["total_chunks"]), (&"v2.1".into(), &1.into()));
+    let index = rows(&out, &data[1])[0].column_by_name("index").unwrap().as_primitive::<Int64Type>().value(0);
+    assert_eq!(index, 25);
+    // Again, as after a crash: the same bytes. And nothing is added to it, or by it.
+    run_all(
+        &mut AssembleWork::open(Arc::clone(&staging), &prefixes, Arc::clone(&shared), options()).unwrap(),
+    );
+    assert!(out.snapshot() == written);
+    for version in [Version::V21, Version::V30] {
+        let options = AssembleOptions { version, append: Some("one".into()), ..options() };
+        let error =
+            AssembleWork::open(Arc::clone(&staging), &prefixes, Arc::clone(&shared), options).unwrap_err();
+        assert!(error.to_string().contains("v2.1"), "{error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use roboflow::lerobot::data::{HUGGINGFACE_KEY, data_schema, huggingface_metadata};
 use roboflow::lerobot::feature::{Dtype, Feature, INDEX_COLUMNS};
-use roboflow::lerobot::info::Info;
+use roboflow::lerobot::info::{Info, Version};
 use roboflow::lerobot::parquet_file::ParquetIn;
 use roboflow::lerobot::stats::{Aggregate, Column, QUANTILES, STAT_NAMES, Stats};
 use roboflow::storage::SharedStorage;
@@ -75,7 +75,7 @@ fn columns_and_their_metadata_are_lerobots() {
         let (note, _) = note.split_once(", \"fingerprint\"").unwrap();
         let matrix = r#""observation.mat": {"shape": [2, 2], "dtype": "float32", "_type": "Array2D"}, "#;
         assert!(note.contains(matrix));
-        assert_eq!(huggingface_metadata(&features), format!("{}}}", note.replace(matrix, "")));
+        assert_eq!(huggingface_metadata(&features, Version::V30), format!("{}}}", note.replace(matrix, "")));
     }
 }
 

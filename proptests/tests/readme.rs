@@ -33,9 +33,14 @@ fn the_front_page_shows_the_machine_as_it_is() {
 
 #[test]
 fn every_link_to_a_file_leads_to_one() {
-    for name in
-        ["README.md", "fsm/README.md", "deploy/README.md", "deploy/mapping.md", "deploy/datasets.md", "proptests/PITFALLS.md"]
-    {
+    for name in [
+        "README.md",
+        "fsm/README.md",
+        "deploy/README.md",
+        "deploy/mapping.md",
+        "deploy/datasets.md",
+        "proptests/PITFALLS.md",
+    ] {
         let text = page(name);
         let folder = root().join(name).parent().unwrap().to_owned();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -8,6 +8,8 @@ use super::output::notice;
 use super::work_failure;
 use crate::convert::infer::infer_first;
 use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping, edit};
+use crate::lerobot::assemble::V21_APPEND;
+use crate::lerobot::info::Version;
 use crate::storage::SharedStorage;
 use crate::work::StopFlag;
 use clap::Args;
@@ -21,6 +23,10 @@ pub struct MappingArgs {
     /// mapping; an inferred mapping then makes its cameras videos [default: the mapping's, or openh264]
     #[arg(long, value_name = "NAME")]
     video_encoder: Option<String>,
+    /// The version of the dataset's format: v3.0, or v2.1 for older trainers. Becomes format of the mapping [default: the
+    /// mapping's, or v3.0]
+    #[arg(long, value_name = "VERSION")]
+    format: Option<String>,
 }
 
 /// An option as the key that it becomes.
@@ -36,7 +42,9 @@ impl MappingArgs {
         let encoder = self.video_encoder.as_deref();
         let encoder =
             encoder.map(|value| Setting { option: "--video-encoder", path: &["video", "encoder"], value });
-        encoder.into_iter().collect()
+        let format = self.format.as_deref();
+        let format = format.map(|value| Setting { option: "--format", path: &["format"], value });
+        encoder.into_iter().chain(format).collect()
     }
 
     /// The first option that was typed.
@@ -55,6 +63,17 @@ impl MappingArgs {
             text = edit::set(&file, &text, path, value).or_exit(Code::Config)?;
         }
         Ok(Mapping::parse(&file, &text).or_exit(Code::Config)?.text)
+    }
+
+    /// Refuses a mapping whose datasets are not appended to.
+    ///
+    /// # Errors
+    /// When it is one.
+    pub(crate) fn check_appends(text: &str) -> Outcome<()> {
+        match Mapping::parse("the mapping", text).or_exit(Code::Config)?.format {
+            Version::V30 => Ok(()),
+            Version::V21 => Err(Failure::new(Code::Config, V21_APPEND.to_owned())),
+        }
     }
 
     /// Reads a mapping file and checks it.
@@ -103,8 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn a_format_becomes_a_key_of_the_root_whatever_tables_there_are() {
+        let args = MappingArgs { format: Some("v2.1".to_owned()), ..MappingArgs::default() };
+        let text = args.apply("robot.toml", TEXT).unwrap();
+        assert_eq!(Mapping::parse("robot.toml", &text).unwrap().format, Version::V21, "{text}");
+        let args = MappingArgs { format: Some("v1.0".to_owned()), ..MappingArgs::default() };
+        let refused = args.apply("robot.toml", TEXT).unwrap_err().error.to_string();
+        assert!(refused.contains("v3.0") && refused.contains("v2.1"), "{refused}");
+    }
+
+    #[test]
     fn an_option_that_the_mapping_cannot_take_is_named_in_the_error() {
-        let args = MappingArgs { video_encoder: Some("openh264".to_owned()) };
+        let args = MappingArgs { video_encoder: Some("openh264".to_owned()), ..MappingArgs::default() };
         assert_eq!(args.first(), Some("--video-encoder"));
         let failure = args.apply("robot.toml", TEXT).unwrap_err();
         let text = failure.error.to_string();

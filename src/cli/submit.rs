@@ -112,6 +112,9 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
             args.settings.infer_from(Arc::clone(&found.storage), first, &stop)?
         }
     };
+    if args.append {
+        MappingArgs::check_appends(&mapping)?;
+    }
     let before = output.before().map(|before| before.segment_frames);
     let segment_frames = segment_frames.or(before).unwrap_or(DEFAULT_SEGMENT_FRAMES);
     let terms = Terms { mapping, segment_frames, skip_failed: args.skip_failed };

@@ -4,6 +4,7 @@
 //! Staged segments use the same columns, without the five index columns. It decides no layout and no statistics.
 
 use super::feature::{Dtype, Feature, index_features};
+use super::info::Version;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -82,12 +83,13 @@ pub fn columns(features: &[Feature]) -> Vec<Feature> {
 }
 
 /// The `huggingface` metadata: what `datasets` needs to read lists and images as such. Written as Python writes it.
-pub fn huggingface_metadata(features: &[Feature]) -> String {
-    let entries: Vec<String> = columns(features).iter().map(huggingface_entry).collect();
+pub fn huggingface_metadata(features: &[Feature], version: Version) -> String {
+    let entries = columns(features);
+    let entries: Vec<String> = entries.iter().map(|feature| huggingface_entry(feature, version)).collect();
     format!(r#"{{"info": {{"features": {{{}}}}}}}"#, entries.join(", "))
 }
 
-fn huggingface_entry(feature: &Feature) -> String {
+fn huggingface_entry(feature: &Feature, version: Version) -> String {
     let name = serde_json::Value::from(feature.name.as_str());
     let value = format!(r#"{{"dtype": "{}", "_type": "Value"}}"#, feature.dtype.name());
     match (feature.dtype, feature.shape.as_slice()) {
@@ -95,7 +97,9 @@ fn huggingface_entry(feature: &Feature) -> String {
         (_, [] | [1]) => format!("{name}: {value}"),
         (_, shape) => {
             let length: u64 = shape.iter().map(|side| u64::from(*side)).product();
-            format!(r#"{name}: {{"feature": {value}, "length": {length}, "_type": "List"}}"#)
+            // What reads v2.1 comes with a `datasets` that does not know lists by that name.
+            let list = if version == Version::V21 { "Sequence" } else { "List" };
+            format!(r#"{name}: {{"feature": {value}, "length": {length}, "_type": "{list}"}}"#)
         }
     }
 }

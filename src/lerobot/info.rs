@@ -14,6 +14,26 @@ const DEPTH_UNIT: &str = "mm";
 /// The version of the format.
 pub const CODEBASE_VERSION: &str = "v3.0";
 
+/// A version of the format that is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// Several episodes a file, metadata in Parquet.
+    #[default]
+    V30,
+    /// One file an episode, metadata in lines of JSON: for older trainers.
+    V21,
+}
+
+impl Version {
+    /// As `codebase_version` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::V30 => CODEBASE_VERSION,
+            Self::V21 => "v2.1",
+        }
+    }
+}
+
 /// The file, with its keys in lerobot's order. What other writers add is left aside when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Info {
@@ -31,9 +51,11 @@ pub struct Info {
     pub total_tasks: u64,
     /// Files in a chunk folder.
     pub chunks_size: u32,
-    /// A new data file before an episode would pass this.
+    /// A new data file before an episode would pass this; 0 in v2.1, which does not say.
+    #[serde(default)]
     pub data_files_size_in_mb: u32,
-    /// A new video file before an episode would pass this.
+    /// A new video file before an episode would pass this; 0 in v2.1.
+    #[serde(default)]
     pub video_files_size_in_mb: u32,
     /// Template of the data files' keys.
     pub data_path: String,
@@ -114,7 +136,7 @@ impl Info {
 }
 
 impl FeatureInfo {
-    fn of(feature: &Feature) -> Self {
+    pub(super) fn of(feature: &Feature) -> Self {
         Self {
             dtype: feature.dtype.name().to_owned(),
             shape: feature.shape.iter().map(|side| u64::from(*side)).collect(),

@@ -20,6 +20,7 @@ pub mod staged;
 pub mod stats;
 pub mod summary;
 pub mod tasks;
+mod v21;
 pub mod validate;
 
 pub use error::LerobotError;

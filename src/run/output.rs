@@ -272,6 +272,9 @@ impl Output {
             let output = self.path.display().to_string();
             return Err(OutputError::Differs { output, differences: differences.join(", ") });
         }
+        if self.append && self.is_complete(note) {
+            return Ok(());
+        }
         let storage = FsStorage::create(&self.path)?;
         if !self.append {
             storage.put(".roboflow/mapping.toml", note.recipe.mapping.as_bytes())?;

@@ -12,9 +12,10 @@ use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
 use crate::convert::source::TimeSource;
 use crate::lerobot::feature::Dtype;
+use crate::lerobot::info::Version;
 use toml::de::DeTable;
 
-const ROOT_KEYS: [&str; 7] = ["fps", "robot_type", "time", "task", "feature", "episodes", "video"];
+const ROOT_KEYS: [&str; 8] = ["fps", "format", "robot_type", "time", "task", "feature", "episodes", "video"];
 const TASK_KEYS: [&str; 4] = ["text", "topic", "field", "file"];
 const FEATURE_KEYS: [&str; 13] = [
     "name",
@@ -62,6 +63,8 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     })?;
     let root = Keys::new(doc, root.get_ref(), "the mapping", START, &ROOT_KEYS)?;
     let fps = root.integer("fps", 1..=FPS_MAX)?.ok_or_else(|| root.lacks("fps", "fps = 30"))?.value;
+    let formats = [("v3.0", Version::V30), ("v2.1", Version::V21)];
+    let format = root.choice("format", &formats)?.map_or(Version::V30, |format| format.value);
     let robot_type = root.text("robot_type")?.map(|robot| robot.value);
     let times = [("log", TimeSource::Log), ("publish", TimeSource::Publish), ("header", TimeSource::Header)];
     let time = root.choice("time", &times)?.map_or(TimeSource::Log, |time| time.value);
@@ -69,7 +72,17 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     let task = task(&root)?;
     let features = features(&root)?;
     let video = video::video(&root, &features)?;
-    Ok(Mapping { file: file.to_owned(), text: text.to_owned(), fps, robot_type, time, task, features, video })
+    Ok(Mapping {
+        file: file.to_owned(),
+        text: text.to_owned(),
+        fps,
+        format,
+        robot_type,
+        time,
+        task,
+        features,
+        video,
+    })
 }
 
 /// Whether it becomes a video.

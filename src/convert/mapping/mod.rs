@@ -19,6 +19,7 @@ use super::align::Align;
 use super::image::Transform;
 use super::source::TimeSource;
 use crate::lerobot::feature::Dtype;
+use crate::lerobot::info::Version;
 
 /// Largest mapping file, in bytes.
 pub const MAPPING_BYTES_MAX: usize = 1 << 20;
@@ -46,6 +47,8 @@ pub struct Mapping {
     pub text: String,
     /// Frames a second, 1 to [`FPS_MAX`].
     pub fps: u32,
+    /// The version of the dataset's format.
+    pub format: Version,
     /// The robot, for `info.json`.
     pub robot_type: Option<String>,
     /// Which stamp orders and aligns messages.

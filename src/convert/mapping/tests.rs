@@ -110,7 +110,7 @@ fn errors_of_the_whole_file_say_what_would_be_valid() {
         ("fps = 30\nfps = 20", "pick.toml:2:1: not valid TOML: duplicate key"),
         (
             "fsp = 30",
-            "pick.toml:1:1: unknown key \"fsp\" in the mapping: did you mean \"fps\"?; valid are \"fps\", \"robot_type\", \"time\", \"task\", \"feature\", \"episodes\", \"video\"",
+            "pick.toml:1:1: unknown key \"fsp\" in the mapping: did you mean \"fps\"?; valid are \"fps\", \"format\", \"robot_type\", \"time\", \"task\", \"feature\", \"episodes\", \"video\"",
         ),
         ("fps = 29.97", "pick.toml:1:7: fps must be a whole number from 1 to 1000"),
         ("fps = 0", "pick.toml:1:7: fps must be a whole number from 1 to 1000"),
@@ -285,7 +285,7 @@ fn splits_that_come_later_are_refused_by_name() {
 fn columns_count_characters_and_deep_nesting_is_an_error() {
     assert_eq!(
         refused("fps = 30\n\"grüße\" = 1 # é\n"),
-        "pick.toml:2:1: unknown key \"grüße\" in the mapping; valid are \"fps\", \"robot_type\", \"time\", \"task\", \"feature\", \"episodes\", \"video\""
+        "pick.toml:2:1: unknown key \"grüße\" in the mapping; valid are \"fps\", \"format\", \"robot_type\", \"time\", \"task\", \"feature\", \"episodes\", \"video\""
     );
     assert_eq!(
         refused("fps = 30\nrobot_type = \"ü\" x"),

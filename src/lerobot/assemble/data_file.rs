@@ -9,11 +9,13 @@ use crate::lerobot::data::{
 };
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::feature::{Dtype, Feature};
+use crate::lerobot::info::Version;
 use crate::lerobot::layout::{DATA_PATH, FileRef};
 use crate::lerobot::parquet_file::{ParquetIn, with_note};
 use crate::lerobot::splice::{Part, Splice, SplicedOut};
 use crate::lerobot::staged::segment_key;
 use crate::lerobot::stats::Stats;
+use crate::lerobot::v21;
 use crate::storage::SharedStorage;
 use crate::work::{SegmentDone, StopFlag};
 use arrow::array::{ArrayRef, Float32Array, Int64Array};
@@ -27,27 +29,43 @@ const BATCH_ROWS: usize = 4096;
 const INDEX_BYTES: u64 = 36;
 
 impl AssembleWork {
-    /// Writes a data file, and gives the statistics of its episodes; durable when it returns.
+    /// Writes a data file, or in v2.1 one for each of its episodes, and gives the statistics of its episodes; durable when
+    /// it returns.
     pub(super) fn write_data_file(
         &self,
         number: u32,
         stop: &StopFlag,
     ) -> Result<(SegmentDone, Vec<Vec<Stats>>), LerobotError> {
         let features = &self.plan.features;
-        let note = KeyValue::new(HUGGINGFACE_KEY.to_owned(), huggingface_metadata(features));
+        let version = self.options.version;
+        let note = KeyValue::new(HUGGINGFACE_KEY.to_owned(), huggingface_metadata(features, version));
         let schema = with_note(&data_schema(features), &note);
         let properties = writer_properties(features).set_key_value_metadata(Some(vec![note])).build();
-        let mut out =
-            SplicedOut::create(&self.out, &FileRef::nth(number).key(DATA_PATH), schema, properties)?;
+        let create = |key: &str| SplicedOut::create(&self.out, key, Arc::clone(&schema), properties.clone());
+        let mut file = match version {
+            Version::V30 => Some(create(&FileRef::nth(number).key(DATA_PATH))?),
+            Version::V21 => None,
+        };
         let mut done = SegmentDone { frames: 0, read_bytes: 0, written_bytes: 0 };
         let mut all = Vec::new();
         for (index, episode) in self.plan.episodes_of(number) {
             let mut stats = EpisodeStats::new(features);
-            done.read_bytes += self.write_episode((index, episode), &mut out, &mut stats, stop)?;
+            match &mut file {
+                Some(file) => {
+                    done.read_bytes += self.write_episode((index, episode), file, &mut stats, stop)?
+                }
+                None => {
+                    let mut own = create(&v21::data_key(index))?;
+                    done.read_bytes += self.write_episode((index, episode), &mut own, &mut stats, stop)?;
+                    done.written_bytes += own.finish()?;
+                }
+            }
             all.push(stats.finish(&self.plan, index, episode)?);
             done.frames += u32::try_from(episode.frames).unwrap_or(u32::MAX);
         }
-        done.written_bytes = out.finish()?;
+        if let Some(file) = file {
+            done.written_bytes += file.finish()?;
+        }
         Ok((done, all))
     }
 

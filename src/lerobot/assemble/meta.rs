@@ -5,6 +5,7 @@ use super::{AssembleWork, check};
 use crate::lerobot::card::{self, Part, part_key};
 use crate::lerobot::episodes::{EpisodeRow, EpisodesWriter, StatColumn};
 use crate::lerobot::error::LerobotError;
+use crate::lerobot::info::Version;
 use crate::lerobot::json::{Ordered, parse_json, read_json, to_json};
 use crate::lerobot::layout::{
     DATA_PATH, EPISODES_PATH, FileRef, INFO_KEY, MAPPING_KEY, SKIPPED_KEY, STATS_KEY, SYNC_KEY,
@@ -33,35 +34,48 @@ pub(in crate::lerobot) struct SyncEntry {
 impl AssembleWork {
     /// Writes all metadata. The dataset is published when it returns.
     pub(super) fn write_meta(&mut self, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
-        let columns = stat_columns(&self.plan.features);
-        let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
-        self.remove_beyond(DATA_PATH, self.plan.first_file + self.plan.files)?;
-        self.remove_beyond(EPISODES_PATH, episode_files)?;
-        let own = |key: &str| part_key(key, self.plan.before);
-        written += self.put(&own(MAPPING_KEY), self.options.mapping_text.as_bytes())?;
-        let sync = self.sync_entries(stop)?;
-        written += self.put(&own(SYNC_KEY), &to_json(SYNC_KEY, &sync)?)?;
-        if self.options.skipped.is_empty() {
-            self.out.delete(&own(SKIPPED_KEY))?;
-        } else {
-            written += self.put(&own(SKIPPED_KEY), &to_json(SKIPPED_KEY, &self.options.skipped)?)?;
-        }
-        // From here on files are replaced that a reader of the dataset as it was may read: each by one that serves it too.
-        check(stop)?;
-        self.prepare()?;
-        written += write_tasks(&self.out, &self.plan.tasks)?;
-        self.prepare()?;
-        written += self.put(STATS_KEY, &to_json(STATS_KEY, &stats)?)?;
+        let mut written = match self.options.version {
+            Version::V30 => self.write_tables(stop)?,
+            Version::V21 => self.write_lines(stop)?,
+        };
         check(stop)?;
         self.prepare()?;
         let info = self.info_bytes()?;
         let mut parts = card::parts(self.out.as_ref(), self.plan.before)?;
         let (skipped, mapping) = (self.options.skipped.clone(), self.options.mapping_text.clone());
-        parts.push(Part { from: self.plan.before, entries: sync, skipped, mapping });
+        parts.push(Part { from: self.plan.before, entries: self.sync_entries(stop)?, skipped, mapping });
         let card = card::card(&parse_json(INFO_KEY, &info)?, &self.plan.tasks, &parts);
         written += card::write(self.out.as_ref(), &card)?;
         written += self.put(INFO_KEY, &info)?;
         Ok(SegmentDone { frames: 0, read_bytes: 0, written_bytes: written })
+    }
+
+    /// The tables of v3.0. Gives the bytes written.
+    fn write_tables(&mut self, stop: &StopFlag) -> Result<u64, LerobotError> {
+        let columns = stat_columns(&self.plan.features);
+        let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
+        self.remove_beyond(DATA_PATH, self.plan.first_file + self.plan.files)?;
+        self.remove_beyond(EPISODES_PATH, episode_files)?;
+        written += self.write_own(stop)?;
+        // From here on files are replaced that a reader of the dataset as it was may read: each by one that serves it too.
+        check(stop)?;
+        self.prepare()?;
+        written += write_tasks(&self.out, &self.plan.tasks)?;
+        self.prepare()?;
+        Ok(written + self.put(STATS_KEY, &to_json(STATS_KEY, &stats)?)?)
+    }
+
+    /// What this program says of the batch. Gives the bytes written.
+    pub(super) fn write_own(&self, stop: &StopFlag) -> Result<u64, LerobotError> {
+        let own = |key: &str| part_key(key, self.plan.before);
+        let mut written = self.put(&own(MAPPING_KEY), self.options.mapping_text.as_bytes())?;
+        written += self.put(&own(SYNC_KEY), &to_json(SYNC_KEY, &self.sync_entries(stop)?)?)?;
+        if self.options.skipped.is_empty() {
+            self.out.delete(&own(SKIPPED_KEY))?;
+        } else {
+            written += self.put(&own(SKIPPED_KEY), &to_json(SKIPPED_KEY, &self.options.skipped)?)?;
+        }
+        Ok(written)
     }
 
     fn put(&self, key: &str, body: &[u8]) -> Result<u64, LerobotError> {
@@ -129,7 +143,7 @@ impl AssembleWork {
     }
 }
 
-fn warn_skipped(source: &str, number: u64, feature: &str, stats: &Stats) -> Option<String> {
+pub(super) fn warn_skipped(source: &str, number: u64, feature: &str, stats: &Stats) -> Option<String> {
     (stats.skipped > 0).then(|| {
         let skipped = stats.skipped;
         format!("{source}: episode {number}: {skipped} values of {feature} are no finite numbers, the statistics leave them out")

@@ -9,12 +9,14 @@
 
 mod data_file;
 mod episode_stats;
+mod lines;
 mod meta;
 mod plan;
 mod publish;
 
 use super::base::Base;
 use super::error::LerobotError;
+use super::info::Version;
 use crate::storage::SharedStorage;
 use crate::work::{SegmentDone, StopFlag, Work, WorkError};
 use episode_stats::stat_columns;
@@ -22,6 +24,9 @@ pub(super) use meta::SyncEntry;
 use plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Why nothing is added in v2.1.
+pub const V21_APPEND: &str = "format = \"v2.1\" is written anew only: datasets of v3.0 are appended to; leave out --append, or the format";
 
 /// A recording that gave no episode.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +48,8 @@ pub struct AssembleOptions {
     pub mapping_text: String,
     /// What object stores say of the recordings' bytes, by the recordings' names, for the card.
     pub etags: BTreeMap<String, String>,
+    /// The version of the format. Only v3.0 is appended to.
+    pub version: Version,
     /// A prefix of its own in staging, ending with `/`: statistics of finished data files wait there for the last
     /// segment. May be removed with the rest of staging.
     pub scratch: String,
@@ -79,6 +86,9 @@ impl AssembleWork {
         out: SharedStorage,
         options: AssembleOptions,
     ) -> Result<Self, WorkError> {
+        if options.version == Version::V21 && options.append.is_some() {
+            return Err(LerobotError::Unfit(V21_APPEND.to_owned()).into());
+        }
         let base = options.append.as_deref().map(|owner| Base::find(&out, owner)).transpose()?;
         let plan = Plan::read(&staging, episodes, base.as_ref())?;
         if let Some(base) = &base {

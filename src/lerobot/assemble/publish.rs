@@ -2,24 +2,15 @@
 
 use super::AssembleWork;
 use crate::lerobot::error::LerobotError;
-use crate::lerobot::info::{Info, Totals};
+use crate::lerobot::info::{Info, Totals, Version};
 use crate::lerobot::layout::{FileRef, INFO_KEY, MAPPING_KEY};
+use crate::lerobot::v21;
 use crate::storage::StorageError;
 
 /// The largest mapping or info.json that is compared, in bytes.
 const MAX_COMPARED_BYTES: u64 = 16 * 1024 * 1024;
 
 impl AssembleWork {
-    fn info(&self) -> Info {
-        let totals = Totals {
-            episodes: self.episodes(),
-            frames: self.plan.frames,
-            tasks: self.plan.tasks.len() as u64,
-        };
-        let robot_type = self.options.robot_type.as_deref().or(self.plan.robot_type.as_deref());
-        Info::new(self.plan.fps, robot_type, &self.plan.features, totals)
-    }
-
     /// Before a segment, and before what is replaced in place: the dataset to be is not another one's.
     pub(super) fn prepare(&mut self) -> Result<(), LerobotError> {
         match &self.base {
@@ -34,8 +25,16 @@ impl AssembleWork {
 
     /// What `meta/info.json` becomes.
     pub(super) fn info_bytes(&self) -> Result<Vec<u8>, LerobotError> {
-        let Some(base) = &self.base else { return self.info().to_bytes() };
         let robot = self.options.robot_type.as_deref().or(self.plan.robot_type.as_deref());
+        let Some(base) = &self.base else {
+            let (episodes, frames) = (self.episodes(), self.plan.frames);
+            let totals = Totals { episodes, frames, tasks: self.plan.tasks.len() as u64 };
+            let (fps, features) = (self.plan.fps, &self.plan.features);
+            return match self.options.version {
+                Version::V30 => Info::new(fps, robot, features, totals).to_bytes(),
+                Version::V21 => v21::info_bytes(fps, robot, features, totals),
+            };
+        };
         let totals = [
             ("total_episodes", self.episodes()),
             ("total_frames", self.plan.frames),
@@ -52,7 +51,7 @@ impl AssembleWork {
             Err(StorageError::NotFound { .. } | StorageError::Invalid { .. }) => Ok(false),
             Err(error) => Err(error),
         };
-        let same = is_ours(INFO_KEY, &self.info().to_bytes()?)?
+        let same = is_ours(INFO_KEY, &self.info_bytes()?)?
             && is_ours(MAPPING_KEY, self.options.mapping_text.as_bytes())?;
         if !same {
             self.out.delete(INFO_KEY)?;

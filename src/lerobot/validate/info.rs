@@ -20,11 +20,13 @@ pub(super) fn check(
     };
     let mut hold = |holds: bool, rule, what: String| found.hold(holds, INFO_KEY, rule, || what);
     let version = &info.codebase_version;
-    hold(
-        version == CODEBASE_VERSION,
-        Rule::InfoVersion,
-        format!("it is {version:?}, not {CODEBASE_VERSION:?}"),
-    );
+    if version != CODEBASE_VERSION {
+        let what = format!(
+            "it is of version {version:?}; only {CODEBASE_VERSION} is checked, and nothing else of this"
+        );
+        hold(false, Rule::InfoVersion, what);
+        return Ok(None);
+    }
     hold(info.fps > 0, Rule::InfoFps, "fps is 0".into());
     let sizes = [info.chunks_size, info.data_files_size_in_mb, info.video_files_size_in_mb];
     hold(!sizes.contains(&0), Rule::InfoSizes, format!("chunks_size and the files' sizes are {sizes:?}"));
