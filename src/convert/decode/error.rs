@@ -66,7 +66,7 @@ pub enum DecodeError {
 }
 
 /// What can be decoded, for messages.
-const SUPPORTED: &str = "cdr with ros2msg, ros1 with ros1msg, protobuf, and json";
+const SUPPORTED: &str = "cdr with ros2msg or ros2idl, ros1 with ros1msg, protobuf, and json";
 
 impl Classified for DecodeError {
     fn class(&self) -> Class {

@@ -9,9 +9,11 @@
 mod binary;
 mod error;
 mod extract;
+mod idl;
 mod json;
 mod path;
 mod protobuf;
+mod ros2;
 mod rosmsg;
 mod schema;
 mod stamp;

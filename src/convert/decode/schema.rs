@@ -2,7 +2,7 @@
 
 use super::error::DecodeError;
 use super::types::{Count, Kind, Primitive, Types};
-use super::{binary, json, protobuf, rosmsg};
+use super::{binary, idl, json, protobuf, ros2, rosmsg};
 use crate::convert::source::Topic;
 use std::sync::Arc;
 
@@ -82,8 +82,9 @@ pub(crate) fn is_bytes(element: Primitive, count: Count) -> bool {
 impl Schema {
     /// Parses the definition that a recording carries for a topic.
     ///
-    /// Reads message encoding `cdr` with `ros2msg`, `ros1` with `ros1msg`, `protobuf` with its descriptors, and `json` with `jsonschema` or none (then
-    /// [`Schema::learn`] must see a message before fields are known).
+    /// Reads message encoding `cdr` with `ros2msg` or `ros2idl` (or none, for the standard messages of ROS 2), `ros1` with
+    /// `ros1msg`, `protobuf` with its descriptors, and `json` with `jsonschema` or none (then [`Schema::learn`] must see a message before fields are
+    /// known).
     ///
     /// # Errors
     /// [`DecodeError::Unsupported`] by name for other encodings, [`DecodeError::Definition`] for a text that cannot be read.
@@ -93,6 +94,7 @@ impl Schema {
         let text: &[u8] = &topic.schema_data;
         let (encoding, types) = match (topic.message_encoding.as_str(), topic.schema_encoding.as_str()) {
             ("cdr", "ros2msg") => (Encoding::Cdr, Some(rosmsg::parse(&name, text, rosmsg::Ros::Two)?)),
+            ("cdr", "ros2idl") => (Encoding::Cdr, Some(idl::parse(&name, text)?)),
             ("cdr", "ros1msg") => (Encoding::Cdr, Some(rosmsg::parse(&name, text, rosmsg::Ros::One)?)),
             ("ros1", "ros1msg" | "ros2msg") => {
                 (Encoding::Ros1, Some(rosmsg::parse(&name, text, rosmsg::Ros::One)?))
@@ -102,7 +104,8 @@ impl Schema {
             }
             ("json", "jsonschema") => (Encoding::Json, json::types_of_schema(&name, text)?),
             ("json", "") => (Encoding::Json, None),
-            ("cdr" | "ros1" | "protobuf", "") => {
+            ("cdr", "") => (Encoding::Cdr, Some(standard(&name)?)),
+            ("ros1" | "protobuf", "") => {
                 return Err(DecodeError::Definition {
                     schema: name.to_string(),
                     reason: format!("the recording carries none for this {} topic", topic.message_encoding),
@@ -179,6 +182,21 @@ impl Schema {
     pub(crate) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
+}
+
+/// The types of a standard message of ROS 2.
+fn standard(name: &str) -> Result<Types, DecodeError> {
+    if name.is_empty() {
+        let reason = "the recording names no type for this cdr topic, so its bytes cannot be read".to_owned();
+        return Err(DecodeError::Definition { schema: "messages without a type".to_owned(), reason });
+    }
+    let text = ros2::definition(name).ok_or_else(|| DecodeError::Definition {
+        schema: name.to_owned(),
+        reason: "the recording carries none, and it is no message that all releases of ROS 2 define alike; rewrite the \
+                 recording as MCAP where the message's package is installed (`ros2 bag convert`)"
+            .to_owned(),
+    })?;
+    rosmsg::parse(name, text.as_bytes(), rosmsg::Ros::Two)
 }
 
 /// Recursion is bounded: [`Types::validate`] holds the nesting.

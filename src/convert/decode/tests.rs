@@ -210,12 +210,9 @@ fn paths_name_elements_and_errors_name_what_is_valid() {
 
 #[test]
 fn encodings_that_are_not_read_are_named() {
-    for (message, definition, part) in [
-        ("flatbuffer", "flatbuffer", "flatbuffer"),
-        ("cdr", "ros2idl", "ros2idl"),
-        ("", "", "without a name"),
-        ("cdr", "omgidl", "omgidl"),
-    ] {
+    for (message, definition, part) in
+        [("flatbuffer", "flatbuffer", "flatbuffer"), ("", "", "without a name"), ("cdr", "omgidl", "omgidl")]
+    {
         let error = Schema::parse(&topic("a/B", message, definition, "")).unwrap_err();
         assert!(matches!(error, DecodeError::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(part) && error.to_string().contains("ros2msg"), "{error}");
