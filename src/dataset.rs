@@ -4,6 +4,7 @@
 
 use crate::convert::mapping::Mapping;
 use crate::convert::recording::RecordingWork;
+use crate::convert::source::rosbag2;
 use crate::error::{Class, Classified};
 use crate::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
 use crate::queue::{
@@ -71,7 +72,7 @@ fn recording(
     let mapping = Mapping::parse("the mapping", mapping_text)
         .map_err(|error| WorkError::Permanent(error.to_string()))?;
     let input = places.open(&source.location, stop).map_err(storage)?;
-    let seen = input.head(&source.key).map_err(storage)?;
+    let seen = rosbag2::look(&*input, &source.key)?;
     if (seen.size, &seen.version) != (source.size, &source.version) {
         let text =
             format!("{}: the recording has changed since it was submitted: submit it again", source.name);

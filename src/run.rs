@@ -113,7 +113,7 @@ fn convert(
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&Input::Signal(signal))));
     let sizes: BTreeMap<String, u64> =
-        note.recordings.iter().map(|recording| (recording.name.clone(), recording.bytes)).collect();
+        note.recordings.iter().map(|recording| (recording.name().to_owned(), recording.bytes)).collect();
     let total_bytes = sizes.values().sum();
     let mut progress = Progress::new(worker.board(), session.metrics(), sizes, bars);
     supervisor.watch(&session, &worker, &mut progress, total_bytes);
@@ -182,7 +182,7 @@ impl Plan {
                 request.settings.apply("the mapping of the dataset", mapping)?
             }
             (None, None) => {
-                let first = found.names.first().map(String::as_str).unwrap_or_default();
+                let first = found.keys.first().map(String::as_str).unwrap_or_default();
                 request.settings.infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
             }
         };
@@ -193,7 +193,7 @@ impl Plan {
         let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;
         output.claim(&note).map_err(output_failure)?;
         if request.workers.is_none() {
-            config.machines = default_machines(found.names.len());
+            config.machines = default_machines(found.keys.len());
         }
         Ok(Self { note, output, config })
     }

@@ -8,6 +8,7 @@
 //! is written as a leader is compared with the term by the queue, in the same transaction. Nothing here reads a signal or
 //! ends the process; it is told to stop, and what it was doing is abandoned: every write of it is whole or not at all.
 
+mod folders;
 pub mod house;
 pub mod leader;
 pub mod memory;

@@ -5,6 +5,7 @@
 //! batch is refused with what differs. Object storage has no first-come: two that begin at one instant are told apart
 //! by the queue alone.
 
+use crate::convert::source::rosbag2;
 use crate::lerobot::layout::{INFO_KEY, MAPPING_KEY as DATASET_MAPPING_KEY};
 use crate::queue::{BatchId, ConfigHash, NewBatch, NewJob, Source, config_hash};
 use crate::recipe;
@@ -294,11 +295,11 @@ pub fn jobs(found: &Found, priority: u8) -> Vec<NewJob> {
     found.objects.iter().map(|object| job(&found.location, object, priority)).collect()
 }
 
-/// A recording at this place as a job. Its key is its name.
+/// A recording at this place as a job. Its key is its name, or, of a folder, that of what makes it a recording.
 pub fn job(location: &str, object: &ObjectInfo, priority: u8) -> NewJob {
     NewJob {
         source: Source {
-            name: object.key.clone(),
+            name: rosbag2::name_of(&object.key).to_owned(),
             location: location.to_owned(),
             key: object.key.clone(),
             size: object.size,

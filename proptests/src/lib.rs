@@ -20,6 +20,8 @@ pub mod recording;
 pub mod recordings;
 pub mod rewrite;
 pub mod scan_lab;
+pub mod source_contract;
+pub mod sources;
 pub mod spread_store;
 pub mod staged_episodes;
 pub mod storage_contract;

@@ -214,6 +214,39 @@ fn an_encoding_that_is_not_read_fails_only_when_its_topic_is_asked_for() {
 }
 
 #[test]
+fn definitions_that_are_not_read_or_not_there_are_named_and_others_go_on() {
+    let mut writer = mcap::Writer::new(std::io::Cursor::new(Vec::new())).unwrap();
+    let topics = [
+        ("/idl", "foxglove::Log", "omgidl", "cdr", "omgidl"),
+        ("/cbor", "a.B", "cbor", "cbor", "cbor"),
+        ("/event", "demo_msgs/srv/Add_Event", "", "cdr", "demo_msgs/srv/Add_Event"),
+        ("/none", "", "", "cdr", "no type"),
+        ("/packed", "a.B", "", "protobuf", "carries none"),
+        ("/nameless", "a.B", "ros2msg", "", "without a name"),
+        ("/standard", "std_msgs/msg/Float64", "", "cdr", ""),
+    ];
+    for (topic, schema, schema_encoding, encoding, _) in topics {
+        let schema = match schema {
+            "" => 0,
+            name => writer.add_schema(name, schema_encoding, b"").unwrap(),
+        };
+        let channel_id = writer.add_channel(schema, topic, encoding, &Default::default()).unwrap();
+        let header = mcap::records::MessageHeader { channel_id, sequence: 0, log_time: 7, publish_time: 7 };
+        let body = [&[0, 1, 0, 0][..], &2.5_f64.to_le_bytes()].concat();
+        writer.write_to_known_channel(&header, &body).unwrap();
+    }
+    writer.finish().unwrap();
+    let recording = open(&writer.into_inner().into_inner()).unwrap();
+    assert!(all(&recording, TimeSource::Log).iter().all(|messages| messages.len() == 1));
+    for (topic, .., word) in topics.iter().filter(|(.., word)| !word.is_empty()) {
+        let id = recording.topic(topic).unwrap();
+        let text = recording.schema(id, &StopFlag::default()).unwrap_err().to_string();
+        assert!(text.contains(topic) && text.contains(word), "{topic}: {text}");
+    }
+    assert_eq!(numbers(&recording, "/standard", "data"), [(7, vec![2.5])]);
+}
+
+#[test]
 fn channels_of_one_topic_with_two_types_fail_only_when_asked_for() {
     let mut writer = mcap::Writer::new(std::io::Cursor::new(Vec::new())).unwrap();
     let header =

@@ -6,6 +6,7 @@ use super::output::{self, notice};
 use crate::convert::infer::infer;
 use crate::convert::inspect::inspect;
 use crate::convert::source::Recording;
+use crate::convert::source::rosbag2::METADATA_FILE;
 use crate::error::{Class, Classified};
 use crate::storage::SharedStorage;
 use crate::storage::fs::FsStorage;
@@ -25,7 +26,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct InspectArgs {
-    /// The recording
+    /// The recording: a file, or a folder of ROS 2
     #[arg(value_name = "FILE", value_parser = OsStringValueParser::new().try_map(location::parse))]
     file: PathBuf,
     /// Print the mapping that would be inferred, instead of what the recording holds
@@ -60,7 +61,15 @@ fn open(file: &Path) -> Outcome<Recording> {
         return Err(Failure::new(Code::NoInput, format!("{}: not a file with a valid name", file.display())));
     };
     let storage: SharedStorage = Arc::new(FsStorage::open(folder).or_exit(Code::NoInput)?);
-    Recording::open(storage, name, &StopFlag::default()).map_err(|error| work_failure(error.into()))
+    let key = if path.is_dir() { format!("{name}/{METADATA_FILE}") } else { name.to_owned() };
+    if path.is_dir() && storage.head(&key).is_err() {
+        let text = format!(
+            "{}: a folder is a recording when rosbag2's {METADATA_FILE} is in it; give one of its files",
+            file.display()
+        );
+        return Err(Failure::new(Code::NoInput, text));
+    }
+    Recording::open(storage, &key, &StopFlag::default()).map_err(|error| work_failure(error.into()))
 }
 
 /// The exit code of work that failed.

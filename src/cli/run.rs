@@ -29,7 +29,7 @@ code 75. SIGUSR1 finishes the jobs in hand first.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct RunArgs {
-    /// Recordings: files, folders (searched for *.mcap and *.bag), or quoted globs
+    /// Recordings: files, folders (searched for *.mcap, *.bag, *.db3 and folders of ROS 2), or quoted globs
     #[arg(value_name = "INPUT", required_unless_present = "resume", value_parser = OsStringValueParser::new().try_map(location::parse))]
     inputs: Vec<PathBuf>,
     /// The dataset's folder: new, empty, or from an earlier run of the same command

@@ -1,6 +1,9 @@
-//! Recordings on this host: files, folders and globs. Nothing is opened here.
+//! Recordings on this host: files, folders and globs. Nothing is opened here but a `metadata.yaml`.
 
-use super::{InputError, MAX_RECORDINGS, has_glob, is_named_so};
+use super::{BAG_EXTENSIONS, METADATA_FILE};
+use super::{InputError, MAX_RECORDINGS, ends_so, has_glob, is_named_by_folder, is_named_so, say_strangers};
+use crate::convert::source::rosbag2::Folder;
+use crate::storage::fs::FsStorage;
 use globset::GlobMatcher;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -14,8 +17,8 @@ const MAX_DEPTH: usize = 64;
 pub struct Recordings {
     /// The folder that all have in common, absolute.
     pub base: PathBuf,
-    /// Their paths below it with `/` between the parts, in the order of their bytes.
-    pub names: Vec<String>,
+    /// Their paths below it with `/` between the parts, in the order of their bytes: of a folder that of its `metadata.yaml`.
+    pub keys: Vec<String>,
 }
 
 /// Finds the recordings. Each is listed once, however often it was named.
@@ -56,6 +59,9 @@ impl Walk<'_> {
         let path = std::path::absolute(input).map_err(|source| self.unreadable(input, source))?;
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => self.folder(&path, None, 0)?,
+            Ok(_) if path.file_name().is_some_and(|name| name == METADATA_FILE) => {
+                return self.metadata(path);
+            }
             Ok(_) => return self.file(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.glob(&path)?,
             Err(source) => return Err(self.unreadable(input, source)),
@@ -70,7 +76,7 @@ impl Walk<'_> {
         if is_named_so(&path) {
             return self.add(path);
         }
-        let reason = "not a recording: a file whose name ends in .mcap or .bag is expected".to_owned();
+        let reason = "not a recording: a file whose name ends in .mcap, .bag or .db3 is expected".to_owned();
         Err(InputError::NotARecording { path: self.typed.clone(), reason })
     }
 
@@ -93,6 +99,7 @@ impl Walk<'_> {
             let reason = format!("more than {MAX_DEPTH} folders within each other (a loop of links?)");
             return Err(InputError::TooMany { path: folder.display().to_string(), reason });
         }
+        let (mut files, mut folders) = (Vec::new(), Vec::new());
         let entries = fs::read_dir(folder).map_err(|source| self.unreadable(folder, source))?;
         for entry in entries {
             let path = entry.map_err(|source| self.unreadable(folder, source))?.path();
@@ -100,13 +107,63 @@ impl Walk<'_> {
                 continue;
             }
             let Ok(meta) = fs::metadata(&path) else { continue };
-            if meta.is_dir() {
-                self.folder(&path, glob, depth + 1)?;
-            } else if glob.is_none_or(|glob| glob.is_match(&path)) && is_named_so(&path) {
+            if meta.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+        let files = self.bag(folder, files, glob)?;
+        for path in files {
+            if glob.is_none_or(|glob| glob.is_match(&path)) && is_named_so(&path) {
                 self.add(path)?;
             }
         }
+        for path in folders {
+            self.folder(&path, glob, depth + 1)?;
+        }
         Ok(())
+    }
+
+    /// Where a folder is a ROS 2 bag, adds it if the glob takes the folder or a file of it. Gives the files that are left.
+    fn bag(
+        &mut self,
+        folder: &Path,
+        files: Vec<PathBuf>,
+        glob: Option<&GlobMatcher>,
+    ) -> Result<Vec<PathBuf>, InputError> {
+        let of_bag = |path: &PathBuf| ends_so(path, &BAG_EXTENSIONS);
+        let metadata = folder.join(METADATA_FILE);
+        let taken = |path: &PathBuf| glob.is_none_or(|glob| glob.is_match(path));
+        let any = taken(&folder.to_owned()) || files.iter().any(|path| of_bag(path) && taken(path));
+        if !any && !taken(&metadata) {
+            return Ok(files);
+        }
+        if !files.contains(&metadata) {
+            let unfinished = files.iter().filter(|path| is_named_by_folder(&path.to_string_lossy()));
+            if unfinished.count() > 1 {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "it looks like a ROS 2 bag without its metadata.yaml: each of its files becomes an episode of its own; \
+                     `ros2 bag reindex` makes one recording of them"
+                );
+            }
+            return Ok(files);
+        }
+        let storage = FsStorage::open(folder)?;
+        let Some(found) = Folder::look(&storage, METADATA_FILE)? else { return Ok(files) };
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let beside: Vec<String> = files.iter().filter(|path| of_bag(path)).filter_map(name).collect();
+        say_strangers(&found, beside.iter().map(String::as_str));
+        self.add(metadata)?;
+        Ok(files.into_iter().filter(|path| !of_bag(path)).collect())
+    }
+
+    fn metadata(&mut self, path: PathBuf) -> Result<(), InputError> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        match Folder::look(&FsStorage::open(folder)?, METADATA_FILE)? {
+            Some(_) => self.add(path),
+            None => {
+                let reason = "not a recording: it does not describe a ROS 2 bag".to_owned();
+                Err(InputError::NotARecording { path: self.typed.clone(), reason })
+            }
+        }
     }
 
     fn add(&mut self, path: PathBuf) -> Result<(), InputError> {
@@ -134,7 +191,11 @@ fn not_text(path: &Path) -> InputError {
 fn common_folder(files: &BTreeSet<PathBuf>) -> PathBuf {
     let mut base: Option<PathBuf> = None;
     for file in files {
-        let folder = file.parent().unwrap_or(Path::new("/"));
+        let mut folder = file.parent().unwrap_or(Path::new("/"));
+        // A folder that is a recording is named itself.
+        if file.file_name().is_some_and(|name| name == METADATA_FILE) {
+            folder = folder.parent().unwrap_or(folder);
+        }
         base = Some(match base {
             None => folder.to_path_buf(),
             Some(base) => base
@@ -149,15 +210,15 @@ fn common_folder(files: &BTreeSet<PathBuf>) -> PathBuf {
 }
 
 fn name(files: &BTreeSet<PathBuf>, base: PathBuf) -> Result<Recordings, InputError> {
-    let mut names = Vec::with_capacity(files.len());
+    let mut keys = Vec::with_capacity(files.len());
     for file in files {
         let outside =
             || InputError::Outside { path: file.display().to_string(), base: base.display().to_string() };
         let below = file.strip_prefix(&base).map_err(|_not_below| outside())?;
-        names.push(below.to_str().ok_or_else(|| not_text(file))?.to_owned());
+        keys.push(below.to_str().ok_or_else(|| not_text(file))?.to_owned());
     }
-    names.sort_unstable();
-    Ok(Recordings { base, names })
+    keys.sort_unstable();
+    Ok(Recordings { base, keys })
 }
 
 #[cfg(test)]
@@ -176,7 +237,7 @@ mod tests {
 
     fn names(folder: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, String> {
         let paths: Vec<PathBuf> = inputs.iter().map(|input| folder.path().join(input)).collect();
-        expand(&paths).map(|found| found.names).map_err(|error| error.to_string())
+        expand(&paths).map(|found| found.keys).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -208,8 +269,8 @@ mod tests {
     fn what_cannot_be_converted_is_named() {
         let folder = tree(&["bags/x.bag", "bags/y.bag.active", "empty/readme", "clip.mp4"]);
         assert_eq!(names(&folder, &["bags"]).unwrap(), ["x.bag"]);
-        assert!(names(&folder, &["empty"]).unwrap_err().contains("no recordings (*.mcap, *.bag) here"));
-        assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap or .bag is expected"));
+        assert!(names(&folder, &["empty"]).unwrap_err().contains("no recordings (*.mcap, *.bag, *.db3"));
+        assert!(names(&folder, &["clip.mp4"]).unwrap_err().contains(".mcap, .bag or .db3 is expected"));
         assert!(names(&folder, &["gone.mcap"]).unwrap_err().contains("no such file or folder"));
         assert!(names(&folder, &["gone/*.mcap"]).unwrap_err().contains("no such file or folder"));
     }
@@ -218,8 +279,48 @@ mod tests {
     fn names_below_a_given_folder_are_paths_below_it() {
         let folder = tree(&["day/one.mcap", "other/two.mcap"]);
         let one = [folder.path().join("day/one.mcap")];
-        assert_eq!(expand_below(&one, folder.path()).unwrap().names, ["day/one.mcap"]);
+        assert_eq!(expand_below(&one, folder.path()).unwrap().keys, ["day/one.mcap"]);
         let outside = expand_below(&one, &folder.path().join("other")).unwrap_err().to_string();
         assert!(outside.contains("day/one.mcap") && outside.contains("/other"), "{outside}");
+    }
+    /// Makes the folder a ROS 2 bag of these files.
+    fn bag(folder: &Path, files: &[&str]) {
+        let listed: String = files.iter().map(|file| format!("    - {file}\n")).collect();
+        let text = format!("rosbag2_bagfile_information:\n  version: 5\n  relative_file_paths:\n{listed}");
+        fs::write(folder.join(METADATA_FILE), text).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_ros_2_is_one_recording_and_its_files_are_none() {
+        let folder = tree(&["day/run/run_0.mcap", "day/run/run_1.mcap", "day/run/left.mcap", "day/one.mcap"]);
+        bag(&folder.path().join("day/run"), &["run_0.mcap", "run_1.mcap"]);
+        let both = ["one.mcap", "run/metadata.yaml"];
+        assert_eq!(names(&folder, &[""]).unwrap(), both);
+        assert_eq!(names(&folder, &["day", "day/run"]).unwrap(), both);
+        assert_eq!(names(&folder, &["day/run"]).unwrap(), ["run/metadata.yaml"]);
+        assert_eq!(names(&folder, &["day/run/metadata.yaml"]).unwrap(), ["run/metadata.yaml"]);
+        assert_eq!(names(&folder, &["day/*/*.mcap"]).unwrap(), ["run/metadata.yaml"], "a glob of its files");
+        assert_eq!(names(&folder, &["day/r*"]).unwrap(), ["run/metadata.yaml"], "a glob of it");
+        assert_eq!(names(&folder, &["day/*.mcap"]).unwrap(), ["one.mcap"]);
+        assert_eq!(names(&folder, &["day/run/run_1.mcap"]).unwrap(), ["run_1.mcap"], "as it was asked for");
+    }
+
+    #[test]
+    fn without_its_metadata_or_with_another_a_folder_is_its_files() {
+        let folder = tree(&["run/run_0.mcap", "run/run_1.mcap", "run/x.db3", "run/metadata.yaml"]);
+        let files = ["run_0.mcap", "run_1.mcap", "x.db3"];
+        assert_eq!(names(&folder, &["run"]).unwrap(), files);
+        fs::remove_file(folder.path().join("run/metadata.yaml")).unwrap();
+        assert_eq!(names(&folder, &["run"]).unwrap(), files);
+    }
+
+    #[test]
+    fn a_folder_of_ros_2_that_lacks_a_file_is_named() {
+        let folder = tree(&["run/run_0.db3", "run/run_2.db3"]);
+        bag(&folder.path().join("run"), &["run_0.db3", "run_1.db3"]);
+        let error = names(&folder, &[""]).unwrap_err();
+        assert!(error.contains("run/run_1.db3") && error.contains("not there"), "{error}");
+        fs::write(folder.path().join("run/run_1.db3"), b"").unwrap();
+        assert!(names(&folder, &["run"]).unwrap_err().contains("empty"));
     }
 }

@@ -1,9 +1,13 @@
 //! Recordings in a bucket: objects, prefixes and globs. The same rules as on a disk.
 
-use super::{Found, InputError, MAX_RECORDINGS, glob, has_glob, is_named_so, is_recording};
-use crate::storage::{ObjectInfo, Places, StorageError};
+use super::{
+    Found, InputError, Kind, MAX_RECORDINGS, folder_over, glob, has_glob, is_named_so, kind, say_strangers,
+};
+use crate::convert::source::rosbag2::{self, Folder};
+use crate::storage::{ObjectInfo, Places, Storage, StorageError};
 use crate::work::StopFlag;
-use std::collections::BTreeMap;
+use globset::GlobMatcher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const SCHEME: &str = "s3://";
@@ -75,14 +79,13 @@ fn look(
     found: &mut BTreeMap<String, ObjectInfo>,
 ) -> Result<(), InputError> {
     let path = Path::new(url.key);
-    if is_named_so(path) && !has_glob(url.key) {
+    if (is_named_so(path) || rosbag2::folder_of(url.key).is_some()) && !has_glob(url.key) {
         let (folder, name) = url.key.rsplit_once('/').unwrap_or(("", url.key));
-        let info = match places.open(&place(url.bucket, folder), stop)?.head(name) {
-            Err(StorageError::NotFound { .. }) => {
-                return Err(InputError::Missing { path: typed.to_owned() });
-            }
-            looked => looked?,
-        };
+        let storage = places.open(&place(url.bucket, folder), stop)?;
+        if matches!(storage.head(name), Err(StorageError::NotFound { .. })) {
+            return Err(InputError::Missing { path: typed.to_owned() });
+        }
+        let info = rosbag2::look(&*storage, name)?;
         found.insert(url.key.to_owned(), info);
         return Ok(());
     }
@@ -90,25 +93,63 @@ fn look(
     let fixed: Vec<&str> = url.key.split('/').take_while(|part| !has_glob(part)).collect();
     let folder = fixed.join("/");
     let storage = places.open(&place(url.bucket, &folder), stop)?;
-    let mut any = false;
+    let mut listed = Vec::new();
     for info in storage.list("")? {
         let info = info?;
-        let key = if folder.is_empty() { info.key.clone() } else { format!("{folder}/{}", info.key) };
-        if !is_recording(&info.key) || matcher.as_ref().is_some_and(|matcher| !matcher.is_match(&key)) {
+        if kind(&info.key) == Kind::Other {
             continue;
         }
-        if found.len() >= MAX_RECORDINGS {
+        if found.len() + listed.len() >= MAX_RECORDINGS {
             let reason =
                 format!("more than {MAX_RECORDINGS} recordings at once: split them over several outputs");
             return Err(InputError::TooMany { path: typed.to_owned(), reason });
         }
-        any = true;
-        found.insert(key, info);
+        listed.push(info);
     }
-    if !any {
+    let whole = |key: &str| if folder.is_empty() { key.to_owned() } else { format!("{folder}/{key}") };
+    let taken = recordings(&*storage, listed, matcher.as_ref(), &whole)?;
+    if taken.is_empty() {
         return Err(InputError::Nothing { path: typed.to_owned() });
     }
+    found.extend(taken.into_iter().map(|info| (whole(&info.key), info)));
     Ok(())
+}
+
+/// What of a listing is a recording: folders of ROS 2, and the files that lie in none. A glob takes a folder by its own path or
+/// that of a file of it; `whole` gives a key as the glob has it.
+fn recordings(
+    storage: &dyn Storage,
+    listed: Vec<ObjectInfo>,
+    glob: Option<&GlobMatcher>,
+    whole: &dyn Fn(&str) -> String,
+) -> Result<Vec<ObjectInfo>, InputError> {
+    let taken = |key: &str| glob.is_none_or(|glob| glob.is_match(whole(key)));
+    let over = |key: &str| folder_over(key).map(|(folder, _)| folder.to_owned());
+    let mut inside: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for info in &listed {
+        if let Some(folder) = over(&info.key) {
+            inside.entry(folder).or_default().push(&info.key);
+        }
+    }
+    let (mut recordings, mut bags) = (Vec::new(), BTreeSet::new());
+    for info in &listed {
+        let Some(folder) = rosbag2::folder_of(&info.key) else { continue };
+        let files = inside.get(folder).map(Vec::as_slice).unwrap_or_default();
+        if !(taken(folder) || taken(&info.key) || files.iter().any(|key| taken(key))) {
+            continue;
+        }
+        if let Some(bag) = Folder::look(storage, &info.key)? {
+            say_strangers(&bag, files.iter().copied());
+            bags.insert(folder.to_owned());
+            recordings.push(bag.object());
+        }
+    }
+    let alone = |info: &ObjectInfo| {
+        let in_bag = over(&info.key).is_some_and(|folder| bags.contains(&folder));
+        kind(&info.key) == Kind::File && !in_bag && taken(&info.key)
+    };
+    recordings.extend(listed.iter().filter(|info| alone(info)).cloned());
+    Ok(recordings)
 }
 
 fn place(bucket: &str, key: &str) -> String {
@@ -119,7 +160,9 @@ fn place(bucket: &str, key: &str) -> String {
 fn common_folder<'a>(keys: impl Iterator<Item = &'a String>) -> String {
     let mut common: Option<Vec<&str>> = None;
     for key in keys {
-        let folder: Vec<&str> = key.rsplit_once('/').map_or("", |(folder, _)| folder).split('/').collect();
+        // A folder that is a recording is named itself.
+        let name = rosbag2::name_of(key);
+        let folder: Vec<&str> = name.rsplit_once('/').map_or("", |(folder, _)| folder).split('/').collect();
         common = Some(match common {
             None => folder,
             Some(common) => {
@@ -162,5 +205,40 @@ mod tests {
             find(&urls, None, &Places::default(), &StopFlag::default()).unwrap_err().to_string()
         };
         assert!(look(&["s3:///x.mcap"]).contains("no bucket"));
+    }
+    #[test]
+    fn a_prefix_with_metadata_is_one_recording() {
+        let storage = crate::storage::memory::MemoryStorage::new();
+        let text = b"rosbag2_bagfile_information:\n  relative_file_paths: [b_0.mcap, b_1.mcap]\n";
+        for (key, body) in [
+            ("a.mcap", &b"x"[..]),
+            ("b/b_0.mcap", b"x"),
+            ("b/b_1.mcap", b"xy"),
+            ("b/c/d.mcap", b"x"),
+            ("b/metadata.yaml", text),
+            ("e/f.db3", b"x"),
+            ("e/metadata.yaml", b"other: thing"),
+            ("g.txt", b"x"),
+        ] {
+            storage.put(key, body).unwrap();
+        }
+        let all = || storage.list("").unwrap().map(Result::unwrap).filter(|i| kind(&i.key) != Kind::Other);
+        let found = |pattern: Option<&str>| {
+            let matcher = pattern.map(|pattern| glob(pattern, pattern).unwrap());
+            let whole = |key: &str| key.to_owned();
+            let found = recordings(&storage, all().collect(), matcher.as_ref(), &whole).unwrap();
+            let mut keys: Vec<(String, u64)> = found.into_iter().map(|info| (info.key, info.size)).collect();
+            keys.sort();
+            keys
+        };
+        let is = |key: &str, size| (key.to_owned(), size);
+        assert_eq!(
+            found(None),
+            [is("a.mcap", 1), is("b/c/d.mcap", 1), is("b/metadata.yaml", 3), is("e/f.db3", 1)]
+        );
+        assert_eq!(found(Some("*/*.mcap")), [is("b/metadata.yaml", 3)]);
+        assert_eq!(found(Some("b")), [is("b/metadata.yaml", 3)]);
+        assert_eq!(found(Some("*.mcap")), [is("a.mcap", 1)]);
+        assert_eq!(common_folder(["x/b/metadata.yaml".to_owned()].iter()), "x");
     }
 }

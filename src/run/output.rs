@@ -3,6 +3,8 @@
 //! What makes it ours is the note `.roboflow/run.json`, written before anything else. It holds what the run was started
 //! with, so that the same command goes on, and another one is refused with what differs.
 
+use crate::convert::source::SourceError;
+use crate::convert::source::rosbag2;
 use crate::lerobot::layout::INFO_KEY;
 use crate::queue::{BatchId, NewBatch, NewJob, Source, config_hash};
 use crate::recipe::{OWN_FOLDER, Recipe, append_staging, staging_path};
@@ -32,19 +34,27 @@ pub(super) struct RunNote {
     version: u32,
     /// How it is converted.
     pub(super) recipe: Recipe,
-    /// The recordings, in the order of their names.
+    /// The recordings, in the order of their keys.
     pub(super) recordings: Vec<RecordingNote>,
 }
 
 /// One recording as it was when the run was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RecordingNote {
-    /// Its path below the recipe's input.
-    pub(super) name: String,
+    /// Its path below the recipe's input; of a folder, that of its `metadata.yaml`.
+    #[serde(rename = "name")]
+    pub(super) key: String,
     /// Its size in bytes.
     pub(super) bytes: u64,
     /// Changes when the recording does.
     pub(super) version: String,
+}
+
+impl RecordingNote {
+    /// What the recording is called.
+    pub(super) fn name(&self) -> &str {
+        rosbag2::name_of(&self.key)
+    }
 }
 
 /// Why an output is not used.
@@ -122,28 +132,28 @@ impl RunNote {
     ///
     /// # Errors
     /// When one cannot be looked at.
-    pub(super) fn new(recipe: Recipe, found: &Recordings, input: &dyn Storage) -> Result<Self, StorageError> {
-        let look = |name: &String| {
-            let info = input.head(name)?;
-            Ok(RecordingNote { name: name.clone(), bytes: info.size, version: info.version })
+    pub(super) fn new(recipe: Recipe, found: &Recordings, input: &dyn Storage) -> Result<Self, SourceError> {
+        let look = |key: &String| {
+            let info = rosbag2::look(input, key)?;
+            Ok(RecordingNote { key: key.clone(), bytes: info.size, version: info.version })
         };
-        let recordings = found.names.iter().map(look).collect::<Result<_, StorageError>>()?;
+        let recordings = found.keys.iter().map(look).collect::<Result<_, SourceError>>()?;
         Ok(Self { version: VERSION, recipe, recordings })
     }
 
     /// The recordings, as they were found then.
     pub(super) fn recordings_found(&self) -> Recordings {
-        let names = self.recordings.iter().map(|note| note.name.clone()).collect();
-        Recordings { base: self.recipe.input.clone(), names }
+        let keys = self.recordings.iter().map(|note| note.key.clone()).collect();
+        Recordings { base: self.recipe.input.clone(), keys }
     }
 
     /// The recordings as jobs.
     pub(super) fn jobs(&self) -> Vec<NewJob> {
         let location = self.recipe.input.display().to_string();
         let source = |recording: &RecordingNote| Source {
-            name: recording.name.clone(),
+            name: recording.name().to_owned(),
             location: location.clone(),
-            key: recording.name.clone(),
+            key: recording.key.clone(),
             size: recording.bytes,
             version: recording.version.clone(),
         };
@@ -168,7 +178,7 @@ impl RunNote {
             ));
             return found;
         }
-        let name = |note: &RecordingNote| note.name.clone();
+        let name = |note: &RecordingNote| note.key.clone();
         let (news, olds): (Vec<_>, Vec<_>) =
             (self.recordings.iter().map(name).collect(), before.recordings.iter().map(name).collect());
         let added =
@@ -180,7 +190,7 @@ impl RunNote {
         found.extend(added.chain(gone));
         if news == olds {
             let changed = self.recordings.iter().zip(&before.recordings).filter(|(new, old)| new != old);
-            found.extend(changed.map(|(new, _)| format!("{} has changed", new.name)));
+            found.extend(changed.map(|(new, _)| format!("{} has changed", new.name())));
         }
         if found.len() > MAX_LISTED {
             let more = found.len() - MAX_LISTED;

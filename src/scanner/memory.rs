@@ -93,6 +93,11 @@ impl Memory {
         Verdict::Waits
     }
 
+    /// Whether the queue knows this very version of an object.
+    pub fn knows(&self, object: &ObjectInfo) -> bool {
+        self.known.contains(&version_of(object))
+    }
+
     /// The queue knows this recording now, for good.
     pub fn enqueued(&mut self, object: &ObjectInfo) {
         self.waiting.remove(&hash(&[object.key.as_bytes()]));

@@ -3,6 +3,7 @@
 //! It blocks, and holds a page in memory at a time. Wherever it ends (an error, the lead lost, the process killed), the
 //! next round goes on behind the last page that the queue has.
 
+use super::folders::{Folders, Seen};
 use super::leader::Lead;
 use super::memory::{Memory, Now, Verdict};
 use crate::convert::infer::infer_first;
@@ -11,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::queue::{
     BatchId, ConfigHash, NewJob, NewSeries, Queue, QueueError, SCAN_PAGE_MAX, ScanRecord, SeriesId,
 };
-use crate::recordings::is_recording;
+use crate::recordings::{Kind, kind};
 use crate::storage::{ObjectInfo, SharedStorage, StorageError};
 use crate::submit::job;
 use crate::work::{StopFlag, WorkError};
@@ -153,6 +154,7 @@ pub struct Scan {
     parts: ScanParts,
     terms: Terms,
     memory: Memory,
+    folders: Folders,
     /// The mapping, once it is stored, and under which term that was found out.
     config: Option<(u64, ConfigHash)>,
     /// How many recordings wait before the cursor of the round under way, if we listed all of that.
@@ -186,7 +188,7 @@ struct Page {
 impl Scan {
     /// Begins with an empty memory.
     pub fn new(parts: ScanParts, terms: Terms, memory: Memory) -> Self {
-        Self { parts, terms, memory, config: None, carried: None }
+        Self { parts, terms, memory, folders: Folders::default(), config: None, carried: None }
     }
 
     /// How many recordings it remembers as waiting, and as enqueued.
@@ -202,7 +204,7 @@ impl Scan {
         let series = match self.series(lead)? {
             Found::Series(series) => series,
             Found::Nothing(report) => {
-                self.memory.round_over();
+                self.over();
                 return Ok(report);
             }
         };
@@ -223,7 +225,7 @@ impl Scan {
             report.listed += 1;
             page.unsaved += 1;
             page.last.clone_from(&object.key);
-            self.look(object, &mut page, &mut report);
+            self.look(object, &mut page, &mut report)?;
             if page.jobs.len() >= SCAN_PAGE_MAX || page.unsaved >= CURSOR_EVERY {
                 self.save(lead, &series, &mut page)?;
                 keep(self, report.waiting);
@@ -238,24 +240,51 @@ impl Scan {
         self.parts.metrics.scan_listed.add(report.listed);
         let end = self.ask(self.parts.queue.scan_round_done(&lead.leadership, &series, report.waiting))?;
         self.carried = None;
-        self.memory.round_over();
+        self.over();
         self.parts.metrics.scan_rounds.inc();
         Ok(Report { new: end.new, sealed: end.sealed, ..report })
     }
 
-    fn look(&mut self, object: ObjectInfo, page: &mut Page, report: &mut Report) {
-        if !is_recording(&object.key) || !self.parts.pattern.is_match(&object.key) {
-            return;
-        }
-        report.matched += 1;
-        match self.memory.look(&object, self.parts.time.now()) {
-            Verdict::Known => {}
-            Verdict::Waits => report.waiting += 1,
-            Verdict::Ready => {
-                page.jobs.push(job(&self.terms.input, &object, self.terms.priority));
-                page.objects.push(object);
+    fn look(&mut self, object: ObjectInfo, page: &mut Page, report: &mut Report) -> Result<(), StorageError> {
+        match self.seen(object)? {
+            Seen::Other => {}
+            Seen::Known => report.matched += 1,
+            Seen::Unfinished => (report.matched, report.waiting) = (report.matched + 1, report.waiting + 1),
+            Seen::Recording { object, files } => {
+                report.matched += 1;
+                match self.memory.look(&object, self.parts.time.now()) {
+                    Verdict::Known => {}
+                    Verdict::Waits => report.waiting += 1,
+                    Verdict::Ready => {
+                        page.jobs.push(job(&self.terms.input, &object, self.terms.priority));
+                        page.objects.push(object);
+                        page.objects.extend(files);
+                    }
+                }
             }
         }
+        Ok(())
+    }
+
+    fn over(&mut self) {
+        self.memory.round_over();
+        self.folders.round_over();
+    }
+
+    /// What a listed object is.
+    fn seen(&mut self, object: ObjectInfo) -> Result<Seen, StorageError> {
+        let kind = kind(&object.key);
+        if kind == Kind::Other {
+            return Ok(Seen::Other);
+        }
+        if kind == Kind::File && !self.parts.pattern.is_match(&object.key) {
+            return Ok(Seen::Other);
+        }
+        if self.memory.knows(&object) {
+            // A file of a folder is no recording of its own, and was not counted as one.
+            return Ok(if self.folders.is_part(&object.key) { Seen::Other } else { Seen::Known });
+        }
+        self.folders.look(&*self.parts.input, &self.parts.pattern, object, kind)
     }
 
     /// Enqueues a page and moves the cursor behind it. From then on its recordings are known.
@@ -309,14 +338,17 @@ impl Scan {
         for object in input.list("")? {
             let object = object?;
             report.listed += 1;
-            if !is_recording(&object.key) || !self.parts.pattern.is_match(&object.key) {
-                continue;
-            }
+            let object = match self.seen(object)? {
+                Seen::Other => continue,
+                Seen::Recording { object, .. } => Some(object),
+                Seen::Known | Seen::Unfinished => None,
+            };
             report.matched += 1;
-            if self.memory.look(&object, self.parts.time.now()) != Verdict::Ready {
+            let now = self.parts.time.now();
+            let Some(object) = object.filter(|object| self.memory.look(object, now) == Verdict::Ready) else {
                 report.waiting += 1;
                 continue;
-            }
+            };
             let failed = |reason| RoundError::Mapping { recording: object.key.clone(), reason };
             let inferred =
                 infer_first(Arc::clone(&input), &object.key, &StopFlag::default()).map_err(failed)?;

@@ -15,4 +15,5 @@ mod credentials;
 mod faults;
 mod memory;
 mod servers;
+mod sources;
 mod sweep;

@@ -2,7 +2,7 @@
 
 use super::file::File;
 use super::format::Format;
-use super::{SourceError, Topic, TopicId};
+use super::{SourceError, Topic, TopicId, db3};
 use ::mcap::Channel;
 use ::mcap::read::ChannelAccumulator;
 use ::mcap::records::Record;
@@ -51,6 +51,8 @@ pub(crate) struct Catalog {
     pub(crate) indexed: bool,
     pub(crate) cut: bool,
     pub(crate) warnings: Vec<String>,
+    /// Of a bag in SQLite, how its stretches are read.
+    pub(crate) bag: Option<db3::Bag>,
 }
 
 impl Catalog {

@@ -56,6 +56,11 @@ impl Body {
 }
 
 impl Chunk {
+    /// Of records that are unpacked already.
+    pub(crate) fn new(format: Format, body: Body, at: u64) -> Self {
+        Self { format, body, at }
+    }
+
     /// Takes a stretch as it was read from the file. `spare` is a buffer to reuse.
     pub(crate) fn from_bytes(
         file: &str,

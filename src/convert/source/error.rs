@@ -24,8 +24,8 @@ pub enum SourceError {
     },
     /// Bytes that do not follow the format.
     #[error(
-        "{file}: damaged at byte {offset}: {reason}; repair it (`mcap recover`, `rosbag reindex`), or leave it out of the \
-         input"
+        "{file}: damaged at byte {offset}: {reason}; repair it (`mcap recover`, `rosbag reindex`, `sqlite3 FILE .recover`), \
+         or leave it out of the input"
     )]
     Damaged {
         /// The recording.

@@ -1,7 +1,7 @@
 //! Ranges of one object in storage, with its size known.
 
 use super::SourceError;
-use crate::storage::{ObjectInfo, SharedStorage};
+use crate::storage::{ObjectInfo, SharedStorage, StorageError};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -13,6 +13,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 pub(crate) struct File {
     storage: SharedStorage,
     object: ObjectInfo,
+    place: String,
     /// Its place and key, for messages.
     name: String,
 }
@@ -20,8 +21,19 @@ pub(crate) struct File {
 impl File {
     pub(crate) fn open(storage: SharedStorage, key: &str) -> Result<Self, SourceError> {
         let object = storage.head(key)?;
-        let name = format!("{}/{key}", storage.location().trim_end_matches('/'));
-        Ok(Self { storage, object, name })
+        Ok(Self::of(storage, object))
+    }
+
+    /// One that was looked at already.
+    pub(crate) fn of(storage: SharedStorage, object: ObjectInfo) -> Self {
+        let place = storage.location();
+        let name = format!("{}/{}", place.trim_end_matches('/'), object.key);
+        Self { storage, object, place, name }
+    }
+
+    /// The storage it lies in.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -34,6 +46,16 @@ impl File {
 
     pub(crate) fn size(&self) -> u64 {
         self.object.size
+    }
+
+    /// Whether there is something in the object of this one's key with `suffix` behind it. What may not be looked at counts as
+    /// nothing: a bucket that may not be listed refuses to say that an object is not there.
+    pub(crate) fn has_beside(&self, suffix: &str) -> Result<bool, SourceError> {
+        match self.storage.head(&format!("{}{suffix}", self.object.key)) {
+            Ok(found) => Ok(found.size > 0),
+            Err(StorageError::NotFound { .. } | StorageError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Exactly this range, in one read.
@@ -53,13 +75,19 @@ impl File {
 /// Reads forward through a file in few, large reads.
 pub(crate) struct Window<'f> {
     file: &'f File,
+    ahead_bytes: u64,
     start: u64,
     bytes: Bytes,
 }
 
 impl<'f> Window<'f> {
     pub(crate) fn new(file: &'f File) -> Self {
-        Self { file, start: 0, bytes: Bytes::new() }
+        Self::ahead(file, WINDOW_BYTES)
+    }
+
+    /// One that reads so many bytes at once.
+    pub(crate) fn ahead(file: &'f File, ahead_bytes: u64) -> Self {
+        Self { file, ahead_bytes, start: 0, bytes: Bytes::new() }
     }
 
     /// This range, which must lie within the file.
@@ -67,7 +95,7 @@ impl<'f> Window<'f> {
         if let Some(held) = self.held(&range) {
             return Ok(held);
         }
-        let end = range.end.max(range.start.saturating_add(WINDOW_BYTES).min(self.file.size()));
+        let end = range.end.max(range.start.saturating_add(self.ahead_bytes).min(self.file.size()));
         self.bytes = self.file.range(range.start..end)?;
         self.start = range.start;
         self.held(&range).ok_or_else(|| SourceError::Damaged {
@@ -77,7 +105,8 @@ impl<'f> Window<'f> {
         })
     }
 
-    fn held(&self, range: &Range<u64>) -> Option<Bytes> {
+    /// This range, where it is held.
+    pub(crate) fn held(&self, range: &Range<u64>) -> Option<Bytes> {
         let from = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
         let to = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
         (from <= to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))

@@ -3,9 +3,12 @@
 use super::catalog::Catalog;
 use super::chunk::{Body, Step};
 use super::file::File;
-use super::{SourceError, bag, mcap};
+use super::{SourceError, bag, db3, mcap};
 use crate::convert::StopFlag;
 use bytes::Bytes;
+
+/// How a file begins that zstd compressed.
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// A format that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +16,8 @@ pub(crate) enum Format {
     #[default]
     Mcap,
     Bag,
+    /// A ROS 2 bag in SQLite.
+    Db3,
 }
 
 impl Format {
@@ -25,14 +30,16 @@ impl Format {
             return Ok(Self::Mcap);
         } else if start.starts_with(bag::MAGIC) {
             return Ok(Self::Bag);
+        } else if start.starts_with(db3::MAGIC) {
+            return Ok(Self::Db3);
         } else if start.is_empty() {
             "the file is empty"
         } else if start.starts_with(b"#ROSBAG V") {
             "it is a ROS 1 bag of an old version; rewrite it with `rosbag fix`"
-        } else if start.starts_with(b"SQLite format 3") {
-            "it is a ROS 2 bag in SQLite, which is not read; convert it with `ros2 bag convert` or `mcap convert`"
+        } else if start.starts_with(ZSTD_MAGIC) {
+            "it is compressed as a whole by zstd, which is not read; unpack it with `zstd -d`, or a ROS 2 bag with `ros2 bag convert`"
         } else {
-            "it begins neither as an MCAP file nor as a ROS 1 bag; give such recordings only"
+            "it begins neither as an MCAP file nor as a ROS 1 bag or a ROS 2 bag in SQLite; give such recordings only"
         };
         Err(SourceError::NotARecording { file: file.name().to_owned(), reason: reason.to_owned() })
     }
@@ -42,6 +49,10 @@ impl Format {
         let catalog = match self {
             Self::Mcap => mcap::open(file, stop)?,
             Self::Bag => bag::open(file, stop)?,
+            Self::Db3 => {
+                let (catalog, bag) = db3::open(file, stop)?;
+                Catalog { bag: Some(bag), ..catalog }
+            }
         };
         Ok(Catalog { format: self, ..catalog })
     }
@@ -57,6 +68,8 @@ impl Format {
         match self {
             Self::Mcap => mcap::unpack(file, at, bytes, spare),
             Self::Bag => bag::unpack(file, at, bytes, spare),
+            // Its pages are put together by `db3`, which knows where they lie.
+            Self::Db3 => Ok(Body::Plain(bytes.clone())),
         }
     }
 
@@ -65,6 +78,7 @@ impl Format {
         match self {
             Self::Mcap => mcap::step(bytes, offset),
             Self::Bag => bag::step(bytes, offset),
+            Self::Db3 => db3::step(bytes, offset),
         }
     }
 
@@ -73,6 +87,8 @@ impl Format {
         match self {
             Self::Mcap => mcap::entries(bytes, take),
             Self::Bag => bag::entries(bytes, take),
+            // There are none: its leaves tell.
+            Self::Db3 => None,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Where each message of some topics lies, and when it counts. Message data is read only where the stamps are in it.
 
+use super::catalog::Stretch;
 use super::chunk::{Chunk, MessageRecord};
+use super::part::Part;
 use super::{MessageRef, Recording, SourceError, TimeSource, TopicId};
 use crate::convert::StopFlag;
 use crate::convert::decode::StampPlan;
 use std::collections::HashMap;
-use std::ops::Range;
 
 /// One topic on its way into the index.
 struct Slot {
@@ -19,7 +20,8 @@ struct Indexing<'r> {
     recording: &'r Recording,
     time: TimeSource,
     slots: Vec<Slot>,
-    by_channel: HashMap<u16, usize>,
+    /// The slot of each topic that has one.
+    by_topic: HashMap<TopicId, usize>,
 }
 
 pub(crate) fn index(
@@ -42,10 +44,8 @@ pub(crate) fn index(
         };
         slots.push(Slot { topic, stamps, refs: Vec::new() });
     }
-    let place = |id: &TopicId| slots.iter().position(|s| s.topic == *id);
-    let by_channel =
-        recording.catalog().by_channel.iter().filter_map(|(c, id)| Some((*c, place(id)?))).collect();
-    let mut indexing = Indexing { recording, time, slots, by_channel };
+    let by_topic = slots.iter().enumerate().map(|(place, slot)| (slot.topic, place)).collect();
+    let mut indexing = Indexing { recording, time, slots, by_topic };
     indexing.run(stop)?;
     indexing.check_counts()?;
     for slot in &mut indexing.slots {
@@ -60,55 +60,66 @@ pub(crate) fn index(
 
 impl Indexing<'_> {
     fn run(&mut self, stop: &StopFlag) -> Result<(), SourceError> {
-        let recording = self.recording;
         let mut spare = Vec::new();
-        for (number, stretch) in recording.catalog().stretches.iter().enumerate() {
-            if stop.is_set() {
-                return Err(SourceError::Stopped);
-            }
-            if !stretch.may_hold(|channel| self.by_channel.contains_key(&channel)) {
-                continue;
-            }
-            let number = u32::try_from(number).unwrap_or(u32::MAX);
-            match &stretch.index {
-                Some(range) if self.time == TimeSource::Log => self.by_index(number, range)?,
-                _ => {
-                    let chunk = recording.chunk(stretch, spare)?;
-                    self.by_data(number, &chunk)?;
-                    spare = chunk.into_spare();
+        for part in self.recording.parts() {
+            let place = |(channel, topic): (&u16, &TopicId)| Some((*channel, *self.by_topic.get(topic)?));
+            let by_channel: HashMap<u16, usize> = part.channels().iter().filter_map(place).collect();
+            for (number, stretch) in part.stretches() {
+                if stop.is_set() {
+                    return Err(SourceError::Stopped);
                 }
+                if !stretch.may_hold(|channel| by_channel.contains_key(&channel)) {
+                    continue;
+                }
+                if self.time == TimeSource::Log && self.by_index(part, number, stretch, &by_channel)? {
+                    continue;
+                }
+                let chunk = part.chunk(number, stretch, spare)?;
+                self.by_data(part, number, &chunk, &by_channel)?;
+                spare = chunk.into_spare();
             }
         }
         Ok(())
     }
 
-    /// Takes log times and offsets from a chunk's message indexes.
-    fn by_index(&mut self, chunk: u32, range: &Range<u64>) -> Result<(), SourceError> {
-        let file = self.recording.file();
-        let bytes = file.range(range.clone())?;
-        let damaged = || SourceError::Damaged {
-            file: file.name().to_owned(),
-            offset: range.start,
-            reason: "a chunk's message index does not fit its place".to_owned(),
-        };
-        let (by_channel, slots) = (&self.by_channel, &mut self.slots);
+    /// Takes log times and offsets without the messages; false where there is no index of them.
+    fn by_index(
+        &mut self,
+        part: &Part,
+        chunk: u32,
+        stretch: &Stretch,
+        by_channel: &HashMap<u16, usize>,
+    ) -> Result<bool, SourceError> {
+        let slots = &mut self.slots;
         let mut beyond = false;
-        let read = self.recording.catalog().format.entries(&bytes, &mut |channel, stamp_ns, offset| {
+        let found = part.entries(chunk, stretch, &mut |channel, stamp_ns, offset| {
             let Some(slot) = by_channel.get(&channel).and_then(|place| slots.get_mut(*place)) else { return };
             match u32::try_from(offset) {
                 Ok(offset) => slot.refs.push(MessageRef { stamp_ns, chunk, offset }),
                 Err(_) => beyond = true,
             }
-        });
-        read.filter(|()| !beyond).ok_or_else(damaged)?;
-        Ok(())
+        })?;
+        if beyond {
+            return Err(SourceError::Damaged {
+                file: part.file().name().to_owned(),
+                offset: stretch.range.start,
+                reason: "a chunk's message index does not fit its place".to_owned(),
+            });
+        }
+        Ok(found)
     }
 
-    fn by_data(&mut self, number: u32, chunk: &Chunk) -> Result<(), SourceError> {
-        let file = self.recording.file().name();
+    fn by_data(
+        &mut self,
+        part: &Part,
+        number: u32,
+        chunk: &Chunk,
+        by_channel: &HashMap<u16, usize>,
+    ) -> Result<(), SourceError> {
+        let file = part.file().name();
         for message in chunk.messages(file) {
             let (offset, message) = message?;
-            let Some(place) = self.by_channel.get(&message.channel).copied() else { continue };
+            let Some(place) = by_channel.get(&message.channel).copied() else { continue };
             let stamp_ns = self.stamp(place, &message)?;
             let offset =
                 u32::try_from(offset).map_err(|_| chunk.damaged(file, offset, "an offset over 32 bits"))?;

@@ -1,34 +1,37 @@
-//! Recordings: MCAP files and ROS 1 bags in storage, read by ranges. It knows topics, times and bytes; what the bytes
-//! mean is [`super::decode`]'s business.
+//! Recordings: MCAP files, ROS 1 bags, ROS 2 bags in SQLite, and ROS 2 bags that are folders of files, in storage, read by
+//! ranges. It knows topics, times and bytes; what the bytes mean is [`super::decode`]'s business.
 //!
 //! A file with a usable summary is never read as a whole: its message indexes say where each message lies, and one
 //! chunk is one ranged read. A file without one, or cut short, is scanned once when it is opened. What the formats do
-//! differently stands in `mcap` and `bag`; `format` tells them apart.
+//! differently stands in `mcap`, `bag` and `db3`; `format` tells them apart. A folder is its files behind each other: see
+//! [`rosbag2`].
 //!
 //! Memory: the index of the topics asked for (16 bytes a message), and for each reader a bounded cache of chunks.
 
 mod bag;
 mod catalog;
 mod chunk;
+mod db3;
 mod error;
 mod fields;
 mod file;
 mod format;
 mod index;
 mod mcap;
+mod part;
 mod reader;
+pub mod rosbag2;
 
 pub use error::SourceError;
 pub use reader::Reader;
 
 use crate::convert::StopFlag;
 use crate::convert::decode::{DecodeError, Schema};
-use crate::storage::SharedStorage;
+use crate::storage::{ObjectInfo, SharedStorage};
 use bytes::Bytes;
-use catalog::{Catalog, Stretch};
-use chunk::{Chunk, MAX_CHUNK_BYTES};
 use file::File;
-use format::Format;
+use part::{Part, Whole};
+use rosbag2::Folder;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -71,7 +74,7 @@ pub enum TimeSource {
 pub struct MessageRef {
     /// Nanoseconds since the epoch, by the time source that was asked for.
     pub stamp_ns: u64,
-    /// Which chunk, in the order of the file.
+    /// Which chunk, in the order of the file, over all files of the recording.
     pub chunk: u32,
     /// Where its record begins in the decompressed chunk.
     pub offset: u32,
@@ -98,38 +101,51 @@ pub struct Recording(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
-    catalog: Catalog,
+    key: String,
+    /// Place and name, for messages.
+    shown: String,
+    whole: Whole,
 }
 
 impl Recording {
-    /// Opens a recording: reads its summary, or scans the file once when there is none to rely on.
+    /// Opens a recording: reads its summary, or scans the file once when there is none to rely on. The key of a `metadata.yaml`
+    /// stands for the ROS 2 bag that its folder is.
     ///
     /// # Errors
     /// Storage errors with their class; [`SourceError::NotARecording`] for other files; [`SourceError::Damaged`] for a
     /// file whose middle is broken (one whose end is missing is only [`Recording::is_cut`]).
     pub fn open(storage: SharedStorage, key: &str, stop: &StopFlag) -> Result<Self, SourceError> {
-        let file = File::open(storage, key)?;
-        let catalog = Format::of(&file)?.open(&file, stop)?;
-        Ok(Self(Arc::new(Inner { file, catalog })))
+        let files = match rosbag2::folder_of(key) {
+            None => vec![File::open(storage, key)?],
+            Some(_) => {
+                let folder = Folder::look(&*storage, key)?;
+                let folder = folder.ok_or_else(|| rosbag2::not_a_bag(&*storage, key))?;
+                let open = |file: &ObjectInfo| File::of(SharedStorage::clone(&storage), file.clone());
+                folder.files().iter().map(open).collect()
+            }
+        };
+        let whole = Whole::open(files, stop)?;
+        let place = whole.parts.first().map(|part| part.file().place().to_owned()).unwrap_or_default();
+        let shown = format!("{}/{}", place.trim_end_matches('/'), rosbag2::name_of(key));
+        Ok(Self(Arc::new(Inner { key: key.to_owned(), shown, whole })))
     }
 
-    /// Its key in storage.
+    /// Its name in storage: its key, or a folder's path.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.file.key()
+        rosbag2::name_of(&self.0.key)
     }
 
-    /// Its size in storage.
+    /// Its size in storage, that of all of its files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.0.file.size()
+        self.parts().iter().fold(0, |sum, part| sum.saturating_add(part.file().size()))
     }
 
     /// All topics, in the order of their names.
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
-        &self.0.catalog.topics
+        &self.0.whole.topics
     }
 
     /// A topic by its exact name.
@@ -141,25 +157,25 @@ impl Recording {
     /// Whether messages are found by indexes; otherwise indexing reads all chunks.
     #[must_use]
     pub fn is_indexed(&self) -> bool {
-        self.0.catalog.indexed
+        self.0.whole.indexed
     }
 
     /// Whether the file ends before its data does.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        self.0.catalog.cut
+        self.0.whole.cut
     }
 
     /// What the user should know of the file, without its name: the words must not depend on where it lies.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
-        &self.0.catalog.warnings
+        &self.0.whole.warnings
     }
 
     /// Why a topic's messages cannot be taken as one stream: its channels differ in type. None if they can.
     #[must_use]
     pub fn conflict(&self, topic: TopicId) -> Option<&str> {
-        self.0.catalog.conflicts.get(topic.0).and_then(Option::as_deref)
+        self.0.whole.conflicts.get(topic.0).and_then(Option::as_deref)
     }
 
     /// The parsed message type of a topic, checked against (for JSON without a definition: learned from) its first message.
@@ -204,12 +220,19 @@ impl Recording {
         self.topics().get(topic.0)
     }
 
-    fn catalog(&self) -> &Catalog {
-        &self.0.catalog
+    fn parts(&self) -> &[Part] {
+        &self.0.whole.parts
     }
 
-    fn file(&self) -> &File {
-        &self.0.file
+    /// The file that a chunk lies in.
+    fn part_of(&self, chunk: u32) -> Option<&Part> {
+        let behind = self.parts().partition_point(|part| part.first() <= chunk);
+        self.parts().get(behind.checked_sub(1)?)
+    }
+
+    /// Place and name, for messages.
+    fn shown(&self) -> &str {
+        &self.0.shown
     }
 
     fn topic_name(&self, topic: TopicId) -> String {
@@ -217,22 +240,11 @@ impl Recording {
     }
 
     fn topic_error(&self, topic: TopicId, reason: String) -> SourceError {
-        SourceError::Topic { file: self.0.file.name().to_owned(), topic: self.topic_name(topic), reason }
+        SourceError::Topic { file: self.shown().to_owned(), topic: self.topic_name(topic), reason }
     }
 
     fn decode_error(&self, topic: TopicId, source: DecodeError) -> SourceError {
-        SourceError::Decode { file: self.0.file.name().to_owned(), topic: self.topic_name(topic), source }
-    }
-
-    /// A stretch, read and unpacked. `spare` is a buffer to reuse.
-    fn chunk(&self, stretch: &Stretch, spare: Vec<u8>) -> Result<Chunk, SourceError> {
-        let name = self.file().name();
-        let len = stretch.range.end.saturating_sub(stretch.range.start);
-        if len > MAX_CHUNK_BYTES {
-            return Err(chunk::too_large(name, stretch.range.start, len));
-        }
-        let bytes = self.file().range(stretch.range.clone())?;
-        Chunk::from_bytes(name, self.catalog().format, stretch, bytes, spare)
+        SourceError::Decode { file: self.shown().to_owned(), topic: self.topic_name(topic), source }
     }
 
     /// Gives the first message of a topic in the file to `take`; none if there is none.
@@ -242,17 +254,19 @@ impl Recording {
         stop: &StopFlag,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, SourceError> {
-        let file = self.file().name();
-        let wanted = |channel: u16| self.catalog().by_channel.get(&channel) == Some(&topic);
-        for stretch in self.catalog().stretches.iter().filter(|s| s.may_hold(wanted)) {
-            if stop.is_set() {
-                return Err(SourceError::Stopped);
-            }
-            let chunk = self.chunk(stretch, Vec::new())?;
-            for message in chunk.messages(file) {
-                let (_, message) = message?;
-                if wanted(message.channel) {
-                    return Ok(Some(take(message.data)));
+        for part in self.parts() {
+            let file = part.file().name();
+            let wanted = |channel: u16| part.topic(channel) == Some(topic);
+            for (number, stretch) in part.stretches().filter(|(_, stretch)| stretch.may_hold(wanted)) {
+                if stop.is_set() {
+                    return Err(SourceError::Stopped);
+                }
+                let chunk = part.chunk(number, stretch, Vec::new())?;
+                for message in chunk.messages(file) {
+                    let (_, message) = message?;
+                    if wanted(message.channel) {
+                        return Ok(Some(take(message.data)));
+                    }
                 }
             }
         }

@@ -34,15 +34,14 @@ impl Reader {
             }
             None => self.load(at)?,
         }
-        let file = self.recording.file().name();
-        let Some((_, chunk)) = self.cache.last() else { return Err(self.no_such(at)) };
+        let (Some((_, chunk)), Some(part)) = (self.cache.last(), self.recording.part_of(at.chunk)) else {
+            return Err(self.no_such(at));
+        };
+        let file = part.file().name();
         let message = chunk.message_at(file, at.offset)?;
-        let topic = self.recording.catalog().by_channel.get(&message.channel).copied().ok_or_else(|| {
-            chunk.damaged(
-                file,
-                at.offset as usize,
-                &format!("a message of the unknown channel {}", message.channel),
-            )
+        let topic = part.topic(message.channel).ok_or_else(|| {
+            let reason = format!("a message of the unknown channel {}", message.channel);
+            chunk.damaged(file, at.offset as usize, &reason)
         })?;
         Ok(Message { topic, log_ns: message.log_ns, publish_ns: message.publish_ns, data: message.data })
     }
@@ -55,10 +54,10 @@ impl Reader {
 
     fn load(&mut self, at: MessageRef) -> Result<(), SourceError> {
         let recording = self.recording.clone();
-        let stretch = usize::try_from(at.chunk).ok().and_then(|n| recording.catalog().stretches.get(n));
-        let stretch = stretch.ok_or_else(|| self.no_such(at))?;
+        let found = recording.part_of(at.chunk).and_then(|part| Some((part, part.stretch(at.chunk)?)));
+        let (part, stretch) = found.ok_or_else(|| self.no_such(at))?;
         let spare = self.evict();
-        let chunk = recording.chunk(stretch, spare)?;
+        let chunk = part.chunk(at.chunk, stretch, spare)?;
         self.bytes_read = self.bytes_read.saturating_add(stretch.range.end - stretch.range.start);
         self.cache.push((at.chunk, chunk));
         Ok(())
@@ -76,7 +75,7 @@ impl Reader {
 
     fn no_such(&self, at: MessageRef) -> SourceError {
         SourceError::Damaged {
-            file: self.recording.file().name().to_owned(),
+            file: self.recording.shown().to_owned(),
             offset: 0,
             reason: format!("chunk {} was asked for, and there is none", at.chunk),
         }
