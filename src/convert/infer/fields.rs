@@ -6,9 +6,10 @@ use crate::convert::decode::{Count, Extractor, FieldInfo, Schema, ValueKind};
 use crate::convert::mapping::LIST_MAX;
 
 /// Fields of joint messages, the best first; the others are only mentioned.
-const JOINT_FIELDS: [&str; 4] = ["position", "points[0].positions", "velocity", "effort"];
-/// What the names of joints are called beside them.
-const NAME_FIELDS: [&str; 3] = ["name", "names", "joint_names"];
+const JOINT_FIELDS: [&str; 5] =
+    ["position", "points[0].positions", "joints[:].position", "velocity", "effort"];
+/// What the names of joints are called beside them. Foxglove's joint states are a list with a name in each.
+const NAME_FIELDS: [&str; 4] = ["name", "names", "joint_names", "joints[:].name"];
 /// Parts of a path that are never data of a robot.
 const SKIPPED_PARTS: [&str; 14] = [
     "header",
@@ -53,8 +54,10 @@ pub(super) fn numbers(schema: &Schema, data: &[u8]) -> Vec<Taken> {
         (read.is_ok() && (1..=ELEMENTS_MAX).contains(&values.len())).then_some(values.len())
     };
     let fields = schema.fields();
-    let is_joints =
-        |path: &&str| fields.iter().any(|field| field.path == **path && field.array != Count::One);
+    let is_joints = |path: &&str| {
+        let (of_first, each) = (path.replace("[:]", "[0]"), path.contains("[:]"));
+        fields.iter().any(|field| field.path == of_first && (each || field.array != Count::One))
+    };
     let mut joints =
         JOINT_FIELDS.iter().copied().filter(is_joints).filter_map(|path| Some((path, length(path)?)));
     if let Some((field, count)) = joints.next() {
