@@ -198,7 +198,7 @@ def main(argv=None):
     opt = p.parse_args(argv)
     mapping = tomllib.loads(opt.mapping.read_text())
     try:
-        truths = [Recording(t, mapping) if t.suffix in (".mcap", ".bag") else Truth(t) for t in opt.truth]
+        truths = [Truth(t) if ".truth" in t.suffixes else Recording(t, mapping) for t in opt.truth]
         print(check(opt.dataset, mapping, truths))
     except Differences as found:
         lines = found.args[0]

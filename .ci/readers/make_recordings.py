@@ -3,8 +3,11 @@
 
     make_recordings.py OUT --episodes 2 --seconds 4 --seed 1 --format cdr --jitter --gaps --out-of-order
 
-The writers (`mcap`, `rosbags`, `json`, `pillow`) share nothing with the program under test. The same options give the
-same bytes. It converts nothing, and knows no mapping.
+The writers (`mcap`, `rosbags`, `protobuf`, `sqlite3`, `json`, `pillow`) share nothing with the program under test. The same options
+give the same bytes. It converts nothing, and knows no mapping.
+
+--format: cdr, ros1, json, protobuf (MCAP of these encodings, the last two with Foxglove's pictures), bag (ROS 1), folder (rosbag2: several
+MCAP files), folder-db3 (rosbag2: several SQLite files), db3 (one SQLite file), db3-old (one of before 2023, without definitions).
 
 Topics: /joint_states (JointState, 100 Hz), /joint_command (Float64MultiArray or JointState, 50 Hz), /gripper (Float64,
 20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once). With `--image raw-…`
@@ -16,15 +19,17 @@ of their log times: `k/log_time_ns`, `k/publish_time_ns`, `k/header_stamp_ns` (-
 (place in the file, over all topics), `k/present` (1 in a whole chunk, 2 in the chunk that was cut, 0 lost), and `k/values`,
 `k/velocity` (columns in the order of meta.joints, whatever the order in the message) or `k/jpeg_crc32`, `k/jpeg_size`.
 """
-import argparse, base64, io, json, zlib
+import argparse, base64, io, json, shutil, sqlite3, zlib
 from pathlib import Path
 
 import numpy as np
 from mcap.records import Chunk
 from mcap.stream_reader import StreamReader, breakup_chunk
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from mcap.writer import CompressionType, IndexType, Writer
 from PIL import Image
 from rosbags.rosbag1 import Writer as BagWriter
+from rosbags.rosbag2 import StoragePlugin, Writer as FolderWriter
 from rosbags.typesys import Stores, get_typestore
 
 NS = 1_000_000_000
@@ -254,7 +259,72 @@ class JsonCodec:
         return json.dumps(message).encode()
 
 
-CODECS = {"cdr": lambda opt: RosCodec(2, opt), "ros1": lambda opt: RosCodec(1, opt), "bag": lambda opt: RosCodec(1, opt), "json": JsonCodec}
+class ProtobufCodec:
+    """Protobuf by descriptors made here; pictures as foxglove.CompressedImage."""
+
+    profile, encoding, schema_encoding = "", "protobuf", "protobuf"
+    KINDS = {"joints": "arm.Joints", "multiarray": "arm.Command", "scalar": "arm.Gripper", "image": "foxglove.CompressedImage",
+             "text": "arm.Text"}
+
+    def __init__(self, opt):
+        field = descriptor_pb2.FieldDescriptorProto
+        times = descriptor_pb2.FileDescriptorProto()
+        timestamp_pb2.DESCRIPTOR.CopyToProto(times)
+        arm = descriptor_pb2.FileDescriptorProto(name="arm.proto", package="arm", syntax="proto3", dependency=[times.name])
+        foxglove = descriptor_pb2.FileDescriptorProto(name="foxglove/CompressedImage.proto", package="foxglove", syntax="proto3",
+                                                      dependency=[times.name])
+        types = {"double": field.TYPE_DOUBLE, "string": field.TYPE_STRING, "bytes": field.TYPE_BYTES, "time": field.TYPE_MESSAGE}
+
+        def add(file, name, fields):
+            message = file.message_type.add(name=name)
+            for number, (key, kind, many) in fields.items():
+                made = message.field.add(name=key, number=number, type=types[kind],
+                                         label=field.LABEL_REPEATED if many else field.LABEL_OPTIONAL)
+                if kind == "time":
+                    made.type_name = ".google.protobuf.Timestamp"
+
+        add(arm, "Joints", {3: ("timestamp", "time", False), 1: ("name", "string", True), 7: ("position", "double", True),
+                            5: ("velocity", "double", True)})
+        add(arm, "Command", {1: ("data", "double", True)})
+        add(arm, "Gripper", {2: ("data", "double", False)})
+        add(arm, "Text", {1: ("data", "string", False)})
+        add(foxglove, "CompressedImage", {1: ("timestamp", "time", False), 4: ("frame_id", "string", False),
+                                          2: ("data", "bytes", False), 3: ("format", "string", False)})
+        self.set = descriptor_pb2.FileDescriptorSet(file=[times, arm, foxglove])
+        pool = descriptor_pool.DescriptorPool()
+        for file in self.set.file:
+            pool.Add(file)
+        self.types = {kind: message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for kind, name in self.KINDS.items()}
+
+    def schema(self, kind):
+        return self.KINDS[kind], self.set.SerializeToString(deterministic=True)
+
+    def encode(self, t, i, image, format_name, size):
+        kind, stamp = t["kind"], int(t["header"][i])
+        message = self.types[kind]()
+        if stamp >= 0:
+            message.timestamp.seconds, message.timestamp.nanos = stamp // NS, stamp % NS
+        if kind == "joints":
+            order = t["order"][i]
+            message.name.extend(JOINTS[j] for j in order)
+            message.position.extend(t["values"][i][order])
+            message.velocity.extend(t["velocity"][i][order] if t["velocity"].shape[1] else [])
+        elif kind == "image":
+            message.frame_id, message.format, message.data = f"camera_{t['camera']}", format_name, image
+        elif kind == "multiarray":
+            message.data.extend(t["values"][i])
+        elif kind == "scalar":
+            message.data = float(t["values"][i][0])
+        else:
+            message.data = t["text"]
+        return message.SerializeToString(deterministic=True)
+
+
+CODECS = {"cdr": lambda opt: RosCodec(2, opt), "ros1": lambda opt: RosCodec(1, opt), "bag": lambda opt: RosCodec(1, opt), "json": JsonCodec,
+          "protobuf": ProtobufCodec, "folder": lambda opt: RosCodec(2, opt), "folder-db3": lambda opt: RosCodec(2, opt),
+          "db3": lambda opt: RosCodec(2, opt), "db3-old": lambda opt: RosCodec(2, opt)}
+ENDINGS = {"bag": ".bag", "folder": "", "folder-db3": "", "db3": ".db3", "db3-old": ".db3"}
+FILES_OF_A_FOLDER = 3
 
 
 def encoded(opt, number, topics, order, codec):
@@ -284,6 +354,60 @@ def write_bag(opt, path, number, topics, order):
         t["publish"] = t["log"]
     if opt.no_summary:
         cut_index(path)
+
+
+def write_folder(opt, path, number, topics, order):
+    """A rosbag2 folder of several files. `rosbags` writes folders of one: each file is one of those, and metadata.yaml names all."""
+    codec = CODECS[opt.format](opt)
+    plugin, ending = (StoragePlugin.SQLITE3, "db3") if opt.format == "folder-db3" else (StoragePlugin.MCAP, "mcap")
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    size, names, messages = -(-len(order) // FILES_OF_A_FOLDER), [], list(encoded(opt, number, topics, order, codec))
+    for part in range(FILES_OF_A_FOLDER):
+        inner = path / f"part_{part}"
+        with FolderWriter(inner, version=9, storage_plugin=plugin) as writer:
+            connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+            for k, i, data in messages[part * size:(part + 1) * size]:
+                writer.write(connections[k], int(topics[k]["log"][i]), data)
+        names.append(f"{path.name}_{part}.{ending}")
+        (inner / f"part_{part}.{ending}").rename(path / names[-1])
+        text = (inner / "metadata.yaml").read_text()
+        shutil.rmtree(inner)
+    listed = "".join(f"  - {name}\n" for name in names)
+    text = text.replace(f"  relative_file_paths:\n  - part_{part}.{ending}\n", f"  relative_file_paths:\n{listed}")
+    assert names[0] in text, "the metadata is written otherwise than this was made for"
+    (path / "metadata.yaml").write_text(text)
+    for t in topics:
+        t["publish"] = t["log"]
+
+
+def write_db3(opt, path, number, topics, order):
+    """One SQLite file as rosbag2 lays it out: schema version 4 by `rosbags`; an old one by hand, without definitions."""
+    path.unlink(missing_ok=True)
+    codec = CODECS[opt.format](opt)
+    messages = encoded(opt, number, topics, order, codec)
+    if opt.format == "db3":
+        folder = path.with_suffix("")
+        shutil.rmtree(folder, ignore_errors=True)
+        with FolderWriter(folder, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+            connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+            for k, i, data in messages:
+                writer.write(connections[k], int(topics[k]["log"][i]), data)
+        (folder / f"{folder.name}.db3").rename(path)
+        shutil.rmtree(folder)
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE topics(id INTEGER PRIMARY KEY,name TEXT NOT NULL,type TEXT NOT NULL,"
+                       "serialization_format TEXT NOT NULL,offered_qos_profiles TEXT NOT NULL)")
+            db.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY,topic_id INTEGER NOT NULL,timestamp INTEGER NOT NULL, data BLOB NOT NULL)")
+            db.execute("CREATE INDEX timestamp_idx ON messages (timestamp ASC)")
+            db.executemany("INSERT INTO topics VALUES (?, ?, ?, 'cdr', '')",
+                           [(k + 1, t["topic"], ROS_TYPES[t["kind"]]) for k, t in enumerate(topics)])
+            db.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)",
+                           ((k + 1, int(topics[k]["log"][i]), data) for k, i, data in messages))
+        db.close()
+    for t in topics:
+        t["publish"] = t["log"]
 
 
 def bag_records(data):
@@ -416,16 +540,22 @@ def main(argv=None):
     opt.width, opt.height = map(int, opt.size.split("x"))
     opt.raw = opt.image.removeprefix("raw-") if opt.image.startswith("raw-") else None
     opt.format_name = "16UC1; compressedDepth png" if opt.image == "depth-png" else opt.image
+    if (opt.cut or opt.no_summary) and ("db3" in opt.format or opt.format == "folder"):
+        p.error(f"--format {opt.format} has no chunks to cut and no summary to leave out")
+    if opt.format == "protobuf" and opt.image not in ("jpeg", "png"):
+        p.error("--format protobuf has pictures as files only")
     opt.out.mkdir(parents=True, exist_ok=True)
     for number in range(opt.episodes):
-        path = opt.out / f"{opt.name}_{number:03d}.{'bag' if opt.format == 'bag' else 'mcap'}"
+        path = opt.out / f"{opt.name}_{number:03d}{ENDINGS.get(opt.format, '.mcap')}"
         topics, rng = plan(opt, number)
         order = file_order(opt, topics, rng)
-        (write_bag if opt.format == "bag" else write)(opt, path, number, topics, order)
+        {"bag": write_bag, "folder": write_folder, "folder-db3": write_folder, "db3": write_db3, "db3-old": write_db3}.get(
+            opt.format, write)(opt, path, number, topics, order)
         whole, in_cut_chunk = cut(path) if opt.cut else (len(order), 0)
         save_truth(opt, path, number, topics, whole, in_cut_chunk)
         if not opt.quiet:
-            print(f"{path.name}: {len(order)} messages, {path.stat().st_size} bytes" + (f", cut after {whole}" if opt.cut else ""))
+            files = path.iterdir() if path.is_dir() else [path]
+            print(f"{path.name}: {len(order)} messages, {sum(file.stat().st_size for file in files)} bytes" + (f", cut after {whole}" if opt.cut else ""))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ LONGEST_S = 300
 class Case:
     """Recordings and a mapping: the generator's options and those of `mappings.mapping`, or real files and a mapping's text.
     A mapping that is None is left to the program, and the one it saves is what the dataset is held against. `append`: the
-    generator's options for recordings that are added afterwards. `v21`: the dataset is one of LeRobot v2.1."""
+    generator's options for recordings that are added afterwards. `v21`: the dataset is one of LeRobot v2.1. With `input_folder` the
+    program is given the folder that all recordings lie in, not each of them."""
 
     name: str
     make: str | list
@@ -34,6 +35,7 @@ class Case:
     append: str | None = None
     v21: bool = False
     task_files: bool = False
+    input_folder: bool = False
 
 
 TURTLE = """
@@ -70,6 +72,14 @@ CASES = [
     Case("bag", "--format bag --compression none --jitter --episodes 2 --shuffle-joints"),
     Case("bag-lz4-late", "--format bag --compression lz4 --jitter --out-of-order --chunk-kib 32", {"time": "header"}),
     Case("bag-bz2-cut", "--format bag --compression bz2 --cut --jitter --chunk-kib 48 --seconds 6"),
+    Case("protobuf", "--format protobuf --jitter --episodes 2 --shuffle-joints"),
+    Case("protobuf-late-cut", "--format protobuf --compression lz4 --out-of-order --cut --chunk-kib 48 --seconds 6", {"tolerance_ms": 60}),
+    Case("protobuf-header-time", "--format protobuf --compression none --jitter --ties --gaps", {"time": "header", "align": "nearest"}),
+    Case("folder", "--format folder --jitter --episodes 2 --shuffle-joints --out-of-order"),
+    Case("folder-header-time", "--format folder --jitter --command joints", {"time": "header", "command": "position"}),
+    Case("folder-db3", "--format folder-db3 --jitter --episodes 2 --out-of-order", {"align": "linear", "tolerance_ms": 100}),
+    Case("db3", "--format db3 --jitter --episodes 2 --shuffle-joints --out-of-order"),
+    Case("db3-old", "--format db3-old --jitter --gaps --size 640x480 --seconds 2", {"time": "header", "align": "nearest"}),
     Case("bag-no-index", "--format bag --compression lz4 --no-summary --jitter --gaps", {"align": "linear", "tolerance_ms": 100}),
     Case("nearest", "--jitter --gaps", {"align": "nearest", "tolerance_ms": 20, "fps": 20}),
     Case("nearest-ties", "--exact --ties", {"align": "nearest", "fps": 20}),
@@ -102,6 +112,10 @@ CASES = [
     Case("task-files", "--episodes 2 --jitter --seconds 3", {"task_file": "{recording}.task.txt"}, task_files=True),
     Case("inferred", "--episodes 2 --jitter --shuffle-joints", None),
     Case("inferred-json", "--format json --jitter", None),
+    Case("inferred-protobuf", "--format protobuf --jitter", None),
+    Case("inferred-folder", "--format folder --jitter --episodes 2", None),
+    Case("inferred-db3", "--format db3-old --jitter", None),
+    Case("folders-found", "--format folder --jitter --episodes 2 --seconds 3", run=["--workers", "2"], input_folder=True),
     Case("real-ros2", ["turtlesim/turtlesim_ros2.mcap"], TURTLE),
     Case("real-ros1", ["turtlesim/turtlesim_ros1.mcap"], TURTLE.replace("latest", "linear")),
     Case("real-both", ["turtlesim/turtlesim_ros2.mcap", "turtlesim/turtlesim_ros1.mcap"], None),
@@ -139,7 +153,7 @@ def prepare(case, seed, folder):
     else:
         options = case.make.split()
         make_recordings.main([str(folder / "in"), "--seed", str(seed), *options, "--quiet"])
-        recordings = sorted(path for path in (folder / "in").iterdir() if path.suffix in (".mcap", ".bag"))
+        recordings = sorted(path for path in (folder / "in").iterdir() if path.suffix in (".mcap", ".bag", ".db3", ""))
         truths = sorted((folder / "in").glob("*.truth.npz"))
         cameras = int(options[options.index("--cameras") + 1]) if "--cameras" in options else 2
     if case.task_files:
@@ -156,7 +170,8 @@ def convert(program, case, seed, folder):
     """One case to its dataset. Returns what the checkers say."""
     recordings, truths, mapped = prepare(case, seed, folder)
     out = folder / "out"
-    ran = call("run", program, "run", *recordings, "--out", out, *(["--mapping", mapped] if mapped else []), *case.run)
+    given = [folder / "in"] if case.input_folder else recordings
+    ran = call("run", program, "run", *given, "--out", out, *(["--mapping", mapped] if mapped else []), *case.run)
     if case.exit_code:
         if ran.returncode != case.exit_code or (out / "meta/info.json").exists():
             raise Failed(f"run: must fail with {case.exit_code} and publish nothing; it ended with {ran.returncode}\n{ran.tail}")
@@ -178,6 +193,39 @@ def convert(program, case, seed, folder):
     return expect(call("check_values", sys.executable, HERE / "check_values.py", out, "--mapping", mapped, *truths)).stdout.strip()
 
 
+KINDS = {"cdr": "MCAP, CDR", "ros1": "MCAP, ROS 1", "json": "MCAP, JSON", "protobuf": "MCAP, Protobuf", "bag": "ROS 1 bag",
+         "folder": "rosbag2 folder, MCAP", "folder-db3": "rosbag2 folder, SQLite", "db3": "SQLite (.db3)", "db3-old": "SQLite (.db3) of before 2023"}
+PACKED = {"folder": "none", "folder-db3": "none", "db3": "none", "db3-old": "none"}
+
+
+def properties(case):
+    """Input, compression and pictures of a case."""
+    if isinstance(case.make, list):
+        return f"real: {case.make[0].split('/')[0]}", Path(case.make[0]).suffix[1:], "none"
+    options = case.make.split()
+    option = lambda name, usual: options[options.index(name) + 1] if name in options else usual
+    kind = option("--format", "cdr")
+    pictures = "none" if option("--cameras", "2") == "0" else option("--image", "jpeg")
+    return KINDS[kind], PACKED.get(kind, option("--compression", "zstd")), f"image, {pictures}"
+
+
+def show_table(results):
+    """What was converted, validated and compared with the truth: a row for each kind of input, how it is packed, and its pictures."""
+    rows = {}
+    for case, said in results:
+        done = rows.setdefault(properties(case), [0, 0, 0])
+        words = said.split()
+        done[0] += 1
+        done[1] += not said.startswith("FAILED")
+        compared = words[words.index("values") - 1] if "values" in words else ""
+        done[2] += int(compared) if compared.isdigit() else 0
+    lines = [("input", "compression", "features", "cases", "passed", "values compared")]
+    lines += [(*row, *map(str, rows[row])) for row in sorted(rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("program", type=Path)
@@ -188,7 +236,7 @@ def main():
     unknown = set(opt.case) - {c.name for c in CASES}
     if unknown:
         p.error(f"no case {', '.join(unknown)}; there are {', '.join(c.name for c in CASES)}")
-    failed = 0
+    failed, results = 0, []
     with tempfile.TemporaryDirectory() as temporary:
         for n, case in enumerate(CASES):
             if opt.case and case.name not in opt.case:
@@ -201,7 +249,9 @@ def main():
             except (Failed, subprocess.TimeoutExpired) as error:
                 failed += 1
                 said = f"FAILED {error}\n  recordings: {case.make} --seed {opt.seed + n}\n  mapping: {case.mapping}"
+            results.append((case, said))
             print(f"{case.name:20} {time.monotonic() - begun:5.1f} s  {said}", flush=True)
+    show_table(results)
     total = len(opt.case or CASES)
     print(f"{total - failed} of {total} cases passed")
     sys.exit(failed > 0)

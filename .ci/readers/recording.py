@@ -1,16 +1,19 @@
-"""Recordings as ordinary readers see them: `mcap`, `mcap-ros2-support`, `rosbags` and `json`.
+"""Recordings as ordinary readers see them: `mcap`, `mcap-ros2-support`, `mcap-protobuf-support`, `rosbags`, `sqlite3` and `json`.
 
 [`Recording`] stands in for a truth file where a recording has none: real ones. It shares nothing with the program under test.
 """
-import base64, json, zlib
+import base64, json, sqlite3, zlib
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import Message as ProtobufMessage
 from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
+from mcap_protobuf.decoder import DecoderFactory as ProtobufFactory
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag1 import Reader as BagReader
+from rosbags.rosbag2 import Reader as FolderReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 NS = 1_000_000_000
@@ -41,11 +44,33 @@ def decoded_bag(path, wanted=None):
             yield connection.topic, received, received, ros1.decode(schema, data)
 
 
+def decoded_database(path, wanted=None):
+    """As [`decoded`], of a bag in SQLite, with the definitions that ROS 2 has for its types."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    topics = {key: (name, kind) for key, name, kind in db.execute("SELECT id, name, type FROM topics")}
+    for key, received, data in db.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
+        topic, kind = topics[key]
+        if wanted is None or topic in wanted:
+            yield topic, received, received, store.deserialize_cdr(data, kind)
+    db.close()
+
+
+def folder_files(path):
+    """The files of a rosbag2 folder, in their order, as `rosbags` finds them."""
+    with FolderReader(path) as folder:
+        return [Path(storage.path) for storage in folder.storage.storages]
+
+
 def decoded(path, wanted=None):
     """(topic, log time, publish time, message) of every message that a reader gets out of the file, in its order.
     `wanted`: topics; all of them without it."""
-    if Path(path).suffix == ".bag":
-        yield from decoded_bag(Path(path), wanted)
+    if Path(path).is_dir():
+        for file in folder_files(Path(path)):
+            yield from decoded(file, wanted)
+        return
+    if Path(path).suffix in READERS:
+        yield from READERS[Path(path).suffix](Path(path), wanted)
         return
     channels, schemas, cdr, ros1 = {}, {}, {}, Ros1()
     with open(path, "rb") as file:
@@ -62,6 +87,10 @@ def decoded(path, wanted=None):
                         if channel.id not in cdr:
                             cdr[channel.id] = DecoderFactory().decoder_for("cdr", schema)
                         message = cdr[channel.id](r.data)
+                    elif channel.message_encoding == "protobuf":
+                        if channel.id not in cdr:
+                            cdr[channel.id] = ProtobufFactory().decoder_for("protobuf", schema)
+                        message = cdr[channel.id](r.data)
                     elif channel.message_encoding == "ros1":
                         message = ros1.decode(schema, r.data)
                     else:
@@ -69,6 +98,9 @@ def decoded(path, wanted=None):
                     yield channel.topic, r.log_time, r.publish_time, message
         except (McapError, EOFError):
             return  # a cut file ends so; what must have been read by then is counted by the caller
+
+
+READERS = {".bag": decoded_bag, ".db3": decoded_database}
 
 
 def field(message, path):
@@ -80,21 +112,26 @@ def field(message, path):
 
 def numbers(value):
     """All numbers of a value, in the order of its fields: of a vector x, y, z."""
+    if isinstance(value, ProtobufMessage):
+        return [n for known in value.DESCRIPTOR.fields for n in numbers(getattr(value, known.name))]
     if isinstance(value, dict):
         return [n for inner in value.values() for n in numbers(inner)]
     fields = getattr(value, "__slots__", None) or getattr(value, "__dataclass_fields__", None)
     if fields and not isinstance(value, np.ndarray):
         return [n for name in fields if not name.startswith("_") and name != "header" for n in numbers(getattr(value, name))]
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple, np.ndarray)) or type(value).__name__.startswith("Repeated"):
         return [n for inner in value for n in numbers(inner)]
     return [float(value)]
 
 
 def stamp(message):
-    """The header's stamp in ns, or -1."""
+    """The header's stamp in ns, or Foxglove's timestamp, or -1."""
     at = field(message, "timestamp") if isinstance(message, dict) else getattr(getattr(message, "header", None), "stamp", None)
+    at = getattr(message, "timestamp", None) if at is None and not isinstance(message, dict) else at
     if at is None:
         return -1
+    if isinstance(at, ProtobufMessage):
+        return at.seconds * NS + at.nanos
     if isinstance(at, dict):
         return at["sec"] * NS + at["nsec"]
     return at.sec * NS + at.nanosec

@@ -16,6 +16,11 @@ OPTIONS = [
     ["--format", "cdr", "--cut", "--chunk-kib", "48", "--command", "joints"],
     ["--format", "ros1", "--compression", "lz4", "--jitter", "--shuffle-joints", "--no-summary"],
     ["--format", "json", "--compression", "none", "--cut", "--out-of-order", "--image", "png"],
+    ["--format", "protobuf", "--jitter", "--shuffle-joints", "--out-of-order"],
+    ["--format", "folder", "--jitter", "--out-of-order", "--command", "joints"],
+    ["--format", "folder-db3", "--jitter", "--ties"],
+    ["--format", "db3", "--jitter", "--shuffle-joints"],
+    ["--format", "db3-old", "--gaps"],
 ]
 
 
@@ -52,11 +57,13 @@ def main():
         for n, options in enumerate(OPTIONS):
             out = Path(folder) / str(n)
             make_recordings.main([str(out), "--seed", str(n), "--seconds", "3", "--quiet", *options])
-            path = next(out.glob("*.mcap"))
-            print(f"  {' '.join(options)}: {compare(path, Truth(path.with_suffix('.truth.npz')))} messages as the truth has them")
-            first = path.read_bytes()
+            truth = next(out.glob("*.truth.npz"))
+            path = next(path for path in out.iterdir() if path.stem == truth.name.removesuffix(".truth.npz") and path != truth)
+            print(f"  {' '.join(options)}: {compare(path, Truth(truth))} messages as the truth has them")
+            read = lambda: [file.read_bytes() for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+            first = read()
             make_recordings.main([str(out), "--seed", str(n), "--seconds", "3", "--quiet", *options])
-            assert path.read_bytes() == first, "the same options gave other bytes"
+            assert read() == first, "the same options gave other bytes"
 
 
 if __name__ == "__main__":
