@@ -2,9 +2,11 @@
 //!
 //! Architecture Invariant: knows nothing of queues, leases or signals: it is given a stop flag and gives back segments.
 
+mod ahead;
 pub mod align;
 mod bind;
 mod blueprint;
+pub mod crew;
 pub mod decode;
 mod episode;
 pub mod grid;
@@ -16,12 +18,14 @@ mod kept;
 pub mod mapping;
 mod nearest;
 mod picture;
+mod pictures;
 mod plan;
 pub mod recording;
 mod rows;
 mod segment;
 mod shape;
 pub mod source;
+pub mod spent;
 mod tap;
 mod task;
 #[cfg(test)]

@@ -1,32 +1,33 @@
-//! One segment's file: rows become Arrow columns, sampled images become pixel counts, and both go to staging.
+//! One segment's files: rows become Arrow columns, pictures what [`super::pictures`] makes of them, and both go to staging.
 //!
 //! Every byte is a function of the rows: no clock, no version, no order of work goes into it.
 
 use super::align::Pick;
+use super::bind::BoundFeature;
 use super::blueprint::Blueprint;
-use super::image::{Pixels, Yuv420, no_counts, sampled};
-use super::rows::{Rows, complaint};
+use super::pictures::{Frames, Pictures};
+use super::rows::Rows;
+use super::spent::{Spent, timed};
 use super::tap::{Column, Tap};
-use super::video::{Camera, Planes, Samples};
 use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::parquet_file::ParquetOut;
 use crate::lerobot::row_groups;
 use crate::lerobot::staged::{ImageCounts, SEGMENT_NOTE_KEY, SegmentNote, segment_video_key};
+use crate::lerobot::video::VideoStream;
 use crate::storage::SharedStorage;
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
-    StringArray, StructArray, new_null_array,
+    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, StringArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,51 +49,70 @@ struct Lane<'a> {
     width: usize,
 }
 
+/// One feature's part of a segment.
+pub(super) struct Part {
+    pub(super) field: Field,
+    pub(super) array: ArrayRef,
+    /// Of pictures: the pixels of the sampled ones.
+    pub(super) counts: Option<ImageCounts>,
+    /// Of a video: its samples behind each other.
+    pub(super) video: Option<(VideoStream, Vec<u8>)>,
+    pub(super) non_finite: u64,
+    pub(super) spent: Spent,
+}
+
 impl Segment {
-    /// Makes the columns and counts what is to be known of them. The rows are kept frames from number `first` of
-    /// `kept` on. Each column of images is let go, or becomes the array itself, before the next one is made.
+    /// Makes the columns and counts what is to be known of them, on all threads of the pool that it runs in. The rows are
+    /// kept frames from number `first` of `kept` on.
     pub(crate) fn build(
         blueprint: &Blueprint,
         mut rows: Rows,
         (first, kept): (u64, u64),
         stop: &StopFlag,
-    ) -> Result<Self, WorkError> {
+    ) -> Result<(Self, Spent), WorkError> {
+        // Each feature of pictures has its files for itself, to let them go or make them the array.
+        let features = blueprint.features.iter().zip(&blueprint.bound).map(|(feature, bound)| {
+            let files = rows.columns.get_mut(bound.lanes.start).filter(|_| matches!(feature.dtype, Dtype::Image | Dtype::Video));
+            (feature, bound, files.map(std::mem::take))
+        });
+        let features: Vec<_> = features.collect();
+        let rows = &rows;
+        let parts: Vec<Result<Part, WorkError>> = features
+            .into_par_iter()
+            .map(|(feature, bound, files)| {
+                stop.check()?;
+                match files {
+                    Some(files) => {
+                        let frames = Frames { blueprint, rows, first, kept };
+                        Pictures::new(files, bound.lanes.start).part(feature, &frames, stop)
+                    }
+                    None => vector(feature, bound, blueprint, rows),
+                }
+            })
+            .collect();
         let mut note = SegmentNote::default();
         let (mut fields, mut arrays, mut videos) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, (feature, bound)) in blueprint.features.iter().zip(&blueprint.bound).enumerate() {
-            stop.check()?;
-            let field = arrow_field(feature);
-            let wrong =
-                |error: ArrowError| WorkError::Permanent(format!("feature {:?}: {error}", feature.name));
-            let array = if let Some(camera) = blueprint.cameras.get(&feature.name) {
-                let lane = bound.lanes.start;
-                let (samples, counts) = video(camera, lane, blueprint, &mut rows, (first, kept), stop)?;
+        let mut all_spent = Spent::default();
+        for (at, (feature, part)) in blueprint.features.iter().zip(parts).enumerate() {
+            // Of several errors it is always the first feature's that is told.
+            let Part { field, array, counts, video, non_finite, spent } = part?;
+            if let Some(counts) = counts {
                 note.images.insert(feature.name.clone(), counts);
-                note.videos.insert(feature.name.clone(), camera.stream.clone());
-                let sizes: Int64Array = samples.sizes.iter().map(|bytes| i64::from(*bytes)).collect();
-                videos.push((at, samples.bytes));
-                Arc::new(sizes)
-            } else if feature.dtype == Dtype::Image {
-                let lane = bound.lanes.start;
-                let counts = image_counts(lane, blueprint, &rows, (first, kept), stop)?;
-                note.images.insert(feature.name.clone(), counts);
-                images(field.data_type(), lane, &mut rows).map_err(wrong)?
-            } else {
-                let lanes: Vec<Lane<'_>> =
-                    bound.lanes.clone().filter_map(|lane| Lane::of(lane, blueprint, &rows)).collect();
-                let (array, non_finite) =
-                    array(feature, field.data_type(), &lanes, rows.frames).map_err(wrong)?;
-                if non_finite > 0 {
-                    note.non_finite.insert(feature.name.clone(), non_finite);
-                }
-                array
-            };
+            }
+            if let Some((stream, samples)) = video {
+                note.videos.insert(feature.name.clone(), stream);
+                videos.push((at, samples));
+            }
+            if non_finite > 0 {
+                note.non_finite.insert(feature.name.clone(), non_finite);
+            }
             fields.push(field);
             arrays.push(array);
+            all_spent += spent;
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
             .map_err(|error| WorkError::Permanent(format!("a segment cannot be made: {error}")))?;
-        Ok(Self { batch, note, videos })
+        Ok((Self { batch, note, videos }, all_spent))
     }
 
     /// Writes the samples of videos, then the file: durable and visible when it returns. Gives the bytes of all.
@@ -160,7 +180,7 @@ impl<'a> Lane<'a> {
 }
 
 /// The row of a column that is never between two.
-fn row_of(pick: &Pick) -> usize {
+pub(super) fn row_of(pick: &Pick) -> usize {
     match pick {
         Pick::One(row) | Pick::Between { before: row, .. } => *row,
     }
@@ -230,109 +250,23 @@ fn texts<'a>(lanes: &[Lane<'a>], frames: usize) -> Vec<&'a str> {
     (0..frames).flat_map(|frame| lanes.iter().filter_map(move |lane| text(lane, frame))).collect()
 }
 
-/// An image column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the
-/// frames' order.
-fn images(data_type: &DataType, lane: usize, rows: &mut Rows) -> Result<ArrayRef, ArrowError> {
-    let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
-    let column = rows.columns.get_mut(lane).map(std::mem::take);
-    let (DataType::Struct(fields), Some(column), Some(picks)) = (data_type, column, rows.picks.get(lane))
-    else {
-        return Err(wrong("not an image's column"));
-    };
-    let files: Vec<&[u8]> = picks.iter().filter_map(|pick| file(&column, row_of(pick))).collect();
-    let lengths: Vec<usize> = files.iter().map(|file| file.len()).collect();
-    if lengths.iter().sum::<usize>() > i32::MAX as usize {
-        return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
-    }
-    let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
-    let bytes = match column {
-        Column::Files { bytes, ends } if in_order && ends.len() == picks.len() => Buffer::from_vec(bytes),
-        _ => Buffer::from_vec(files.concat()),
-    };
-    let bytes: ArrayRef = Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
-    let paths = new_null_array(&DataType::Utf8, picks.len());
-    Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
-}
-
-/// A file of an image column.
-fn file(column: &Column, row: usize) -> Option<&[u8]> {
-    let Column::Files { bytes, ends } = column else { return None };
-    let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
-    bytes.get(begin..*ends.get(row)?)
-}
-
-/// Pixel counts of those of the rows that are sampled, among all kept frames.
-fn image_counts(
-    lane: usize,
+fn vector(
+    feature: &Feature,
+    bound: &BoundFeature,
     blueprint: &Blueprint,
     rows: &Rows,
-    (first, kept): (u64, u64),
-    stop: &StopFlag,
-) -> Result<ImageCounts, WorkError> {
-    let (mut counts, mut pixels) = (no_counts(), Pixels::default());
-    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
-    let Some((values, picture)) = found else { return Ok(counts) };
-    let Some(geometry) = picture.kept() else { return Ok(counts) };
-    let here = first..first + rows.frames as u64;
-    for number in sampled(kept).skip_while(|frame| *frame < here.start).take_while(|frame| *frame < here.end)
-    {
-        stop.check()?;
-        let row = values.row(usize::try_from(number - first).unwrap_or(usize::MAX));
-        let Some(bytes) = file(values.column, row) else { continue };
-        pixels.count(bytes, geometry, &picture.transform(), &mut counts).map_err(|what| {
-            let sources = &blueprint.sources;
-            let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
-            let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
-            complaint(sources.recording.name(), topic, stamp_ns, &what)
-        })?;
-    }
-    Ok(counts)
+) -> Result<Part, WorkError> {
+    let field = arrow_field(feature);
+    let lanes: Vec<Lane<'_>> =
+        bound.lanes.clone().filter_map(|lane| Lane::of(lane, blueprint, rows)).collect();
+    let (made, arranging) = timed(|| array(feature, field.data_type(), &lanes, rows.frames));
+    let (array, non_finite) = made.map_err(|error| wrong(feature, &error))?;
+    let spent = Spent { arranging, ..Spent::default() };
+    Ok(Part { field, array, counts: None, video: None, non_finite, spent })
 }
 
-/// A camera's frames as samples of a video, and the pixel counts of those that are sampled. One frame is in memory at a time; the
-/// pictures' own bytes are let go when all are encoded.
-fn video(
-    camera: &Camera,
-    lane: usize,
-    blueprint: &Blueprint,
-    rows: &mut Rows,
-    (first, kept): (u64, u64),
-    stop: &StopFlag,
-) -> Result<(Samples, ImageCounts), WorkError> {
-    let (mut counts, mut pixels, mut planes) = (no_counts(), Pixels::default(), Yuv420::default());
-    let (mut encoder, mut samples) = (camera.start()?, Samples::default());
-    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
-    let Some((values, picture)) = found else { return Ok((samples, counts)) };
-    let (Some(geometry), transform) = (picture.kept(), picture.transform()) else {
-        return Ok((samples, counts));
-    };
-    let mut to_count = sampled(kept).skip_while(|frame| *frame < first).peekable();
-    let mut before = None;
-    for frame in 0..rows.frames {
-        stop.check()?;
-        let row = values.row(frame);
-        let complain = |what: String| {
-            let sources = &blueprint.sources;
-            let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
-            let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
-            complaint(sources.recording.name(), topic, stamp_ns, &what)
-        };
-        let bytes = file(values.column, row).ok_or_else(|| complain("a picture was lost".to_owned()))?;
-        if before != Some(row) {
-            pixels.yuv(bytes, geometry, &transform, &mut planes).map_err(complain)?;
-        }
-        if to_count.next_if_eq(&(first + frame as u64)).is_some() {
-            pixels.count_same(&mut counts);
-        }
-        before = Some(row);
-        let planes =
-            Planes::of(&planes).ok_or_else(|| complain("its planes have no even sides".to_owned()))?;
-        encoder.encode(&planes, &mut samples, stop).map_err(|error| camera.failed(error))?;
-    }
-    let stream = encoder.finish(&mut samples, stop).map_err(|error| camera.failed(error))?;
-    camera.check(&stream, &samples, rows.frames)?;
-    drop(rows.columns.get_mut(lane).map(std::mem::take));
-    Ok((samples, counts))
+pub(super) fn wrong(feature: &Feature, error: &ArrowError) -> WorkError {
+    WorkError::Permanent(format!("feature {:?}: {error}", feature.name))
 }
 
 /// What the user should know of values that are no numbers.
