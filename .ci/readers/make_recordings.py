@@ -385,7 +385,7 @@ class ProtobufCodec:
         elif kind == "scalar":
             message.data = float(t["values"][i][0])
         else:
-            message.data = t["text"]
+            message.data = t["texts"][i]
         return message.SerializeToString(deterministic=True)
 
 
@@ -626,6 +626,8 @@ def main(argv=None):
         p.error(f"--format {opt.format} has no chunks to cut and no summary to leave out")
     if opt.format == "protobuf" and opt.image not in ("jpeg", "png"):
         p.error("--format protobuf has pictures as files only")
+    if opt.format == "protobuf" and opt.poses:
+        p.error("--format protobuf has no poses")
     opt.out.mkdir(parents=True, exist_ok=True)
     for number in range(opt.episodes):
         path = opt.out / f"{opt.name}_{number:03d}{ENDINGS.get(opt.format, '.mcap')}"

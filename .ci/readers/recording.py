@@ -161,6 +161,13 @@ class Recording:
     def kind(self, topic):
         return "image" if topic in self.images else "values"
 
+    def quaternions(self, topic, spec):
+        """None: no trial aligns rotations of a recording without a truth file. One that did would have to say where they stand."""
+        held = self.topics[topic][0][4]
+        if topic not in self.images and "Quaternion" in repr(field(held, spec["field"])):
+            raise NotImplementedError(f"{topic} has rotations, and nobody says where")
+        return []
+
     def stamps(self, topic, clock):
         rows = self.topics[topic]
         log = [r[0] for r in rows]
