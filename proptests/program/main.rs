@@ -19,5 +19,6 @@ mod leases;
 mod replay;
 mod scanner;
 mod signals;
+mod split;
 mod storm;
 mod videos;

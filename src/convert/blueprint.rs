@@ -70,8 +70,8 @@ impl Line for Blueprint {
         let (read_before, loading_before) = (reader.bytes_read(), reader.loading());
         // Taps remember the message before: each segment begins with those of the first kept frame.
         let mut taps = self.taps.clone();
-        let grid = &place.episode.plan.grid;
-        let (rows, took) = timed(|| self.sources.read(reader, &mut taps, grid, &place.frames, stop));
+        let plan = &place.episode.plan;
+        let (rows, took) = timed(|| self.sources.read(reader, &mut taps, plan, &place.frames, stop));
         let span = (place.first, place.episode.staged.frames);
         let reading = reader.loading() - loading_before;
         let spent = Spent { reading, extracting: took.saturating_sub(reading), ..Spent::default() };

@@ -82,11 +82,7 @@ impl Pictures {
     }
 
     /// Pixel counts of those of the rows that are sampled, among all kept frames.
-    fn counts(
-        &self,
-        frames: &Frames<'_>,
-        stop: &StopFlag,
-    ) -> Result<(ImageCounts, Duration), WorkError> {
+    fn counts(&self, frames: &Frames<'_>, stop: &StopFlag) -> Result<(ImageCounts, Duration), WorkError> {
         let Some((geometry, transform)) = self.kind(frames) else { return Ok((no_counts(), Duration::ZERO)) };
         let here = frames.first..frames.first + frames.rows.frames as u64;
         let numbers: Vec<u64> = sampled(frames.kept)
@@ -134,9 +130,7 @@ impl Pictures {
             let complain = |what: &str| self.complain(frames, row, what);
             let bytes = self.file(row).ok_or_else(|| complain("a picture was lost"))?;
             if before != Some(row) {
-                pixels
-                    .yuv(bytes, geometry, &transform, &mut planes)
-                    .map_err(|what| complain(&what))?;
+                pixels.yuv(bytes, geometry, &transform, &mut planes).map_err(|what| complain(&what))?;
             }
             if to_count.next_if_eq(&(frames.first + frame as u64)).is_some() {
                 pixels.count_same(&mut counts);
@@ -145,8 +139,7 @@ impl Pictures {
             let planes = Planes::of(&planes).ok_or_else(|| complain("its planes have no even sides"))?;
             encoder.encode(&planes, &mut samples, stop).map_err(|error| camera.failed(error))?;
         }
-        let stream: VideoStream =
-            encoder.finish(&mut samples, stop).map_err(|error| camera.failed(error))?;
+        let stream: VideoStream = encoder.finish(&mut samples, stop).map_err(|error| camera.failed(error))?;
         camera.check(&stream, &samples, frames.rows.frames)?;
         Ok((samples, counts))
     }

@@ -12,6 +12,7 @@ use rand::Rng;
 use serde_json::json;
 use std::sync::Arc;
 
+mod split;
 mod videos;
 
 const HEAD: &str = "fps = 10\n[task]\ntext = \"t\"\n";
