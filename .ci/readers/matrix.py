@@ -18,6 +18,8 @@ from mappings import mapping
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parents[1] / "proptests" / "data"
 LONGEST_S = 300
+# Cases that a checker of the format from elsewhere sees too, beside those of v2.1.
+DOCTORED = {"cdr", "png", "appended"}
 
 
 @dataclass
@@ -216,7 +218,9 @@ def convert(program, case, seed, folder):
             raise Failed(f"run: must fail with {case.exit_code} and publish nothing; it ended with {ran.returncode}\n{ran.tail}")
         return "refused as it must be"
     expect(ran)
+    doctor = Path(sys.executable).with_name("lerobot-doctor")
     if case.v21:
+        expect(call("lerobot-doctor", doctor, "check", out))
         refused = expect(call("validate", program, "validate", out), 65)
         if "v2.1" not in refused.stdout:
             raise Failed(f"validate does not name the version\n{refused.stdout}")
@@ -227,6 +231,8 @@ def convert(program, case, seed, folder):
         truths = truths + sorted((folder / "more").glob("*.truth.npz"))
         expect(call("append", program, "run", *more, "--out", out, "--append", *(["--mapping", mapped] if mapped else [])))
     expect(call("validate", program, "validate", out))
+    if case.name in DOCTORED:
+        expect(call("lerobot-doctor", doctor, "check", out))
     expect(call("check_structure", sys.executable, HERE / "check_structure.py", out))
     mapped = mapped or out / "meta/roboflow/mapping.toml"
     return expect(call("check_values", sys.executable, HERE / "check_values.py", out, "--mapping", mapped, *truths)).stdout.strip()

@@ -60,7 +60,7 @@ fn pngs_of_every_kind_become_colours() {
 
 #[test]
 fn depth_keeps_its_sixteen_bits() {
-    let levels: Vec<u8> = [0_u16, 1, 256, 65_535].into_iter().flat_map(u16::to_be_bytes).collect();
+    let levels: Vec<u8> = [0_u16, 3, 256, 65_535].into_iter().flat_map(u16::to_be_bytes).collect();
     let file = png_file(4, 1, png::ColorType::Grayscale, png::BitDepth::Sixteen, &levels);
     for (picture, geometry) in [(&file, geometry(&file).unwrap()), (&levels, raw(Raw::Depth, 4, 1))] {
         assert!(geometry.is_depth());
@@ -69,7 +69,7 @@ fn depth_keeps_its_sixteen_bits() {
         assert_eq!(found, levels);
         let mut counts = no_counts();
         Pixels::default().count(picture, geometry, &Transform::default(), &mut counts).unwrap();
-        assert_eq!(counts.depth.into_iter().collect::<Vec<_>>(), [(0, 1), (1, 1), (256, 1), (65_535, 1)]);
+        assert_eq!(counts.depth.into_iter().collect::<Vec<_>>(), [(0, 1), (3, 1), (256, 1), (65_535, 1)]);
         let yuv = Pixels::default().yuv(picture, geometry, &Transform::default(), &mut Yuv420::default());
         assert!(yuv.unwrap_err().contains("kind = \"image\""));
     }
@@ -146,6 +146,19 @@ fn a_jpeg_has_the_planes_of_its_colours() {
         };
         for channel in 0..3 {
             assert!((mean(&counted, channel) - mean(&again, channel)).abs() < 0.02, "channel {channel}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_decodes_to_another_size_is_an_error() {
+    let png = png_file(2, 1, png::ColorType::Rgb, png::BitDepth::Eight, &[7; 6]);
+    for file in [PHOTO_420, GREY, &png[..]] {
+        let geometry = geometry(file).unwrap();
+        for (width, height) in [(1, 1), (geometry.height, geometry.width), (geometry.width, 400)] {
+            let lie = Geometry { width, height, ..geometry };
+            let found = Pixels::default().count(file, lie, &Transform::default(), &mut no_counts());
+            assert!(found.unwrap_err().contains("two sizes"), "{lie}");
         }
     }
 }
