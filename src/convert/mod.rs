@@ -2,9 +2,11 @@
 //!
 //! Architecture Invariant: knows nothing of queues, leases or signals: it is given a stop flag and gives back segments.
 
+mod ahead;
 pub mod align;
 mod bind;
 mod blueprint;
+pub mod crew;
 pub mod decode;
 mod episode;
 pub mod grid;
@@ -22,6 +24,7 @@ mod rows;
 mod segment;
 mod shape;
 pub mod source;
+pub mod spent;
 mod tap;
 mod task;
 #[cfg(test)]
