@@ -3,7 +3,7 @@
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{SharedStorage, Storage};
 use base64::Engine;
-use mcap::records::MessageHeader;
+use mcap::records::{MessageHeader, Metadata};
 use mcap::{WriteOptions, Writer};
 use proptest::test_runner::{Config, RngSeed};
 use serde_json::{Value, json};
@@ -55,6 +55,15 @@ pub(crate) fn png_file(width: u32, height: u32, level: u8) -> Vec<u8> {
 
 /// A recording of these messages, in this order in the file, in chunks of about `chunk_bytes`.
 pub(crate) fn recording(said: &[Said], chunk_bytes: u64) -> Vec<u8> {
+    recording_with(said, chunk_bytes, &[])
+}
+
+/// The same with metadata records of these names behind the messages.
+pub(crate) fn recording_with(
+    said: &[Said],
+    chunk_bytes: u64,
+    metadata: &[(&str, BTreeMap<String, String>)],
+) -> Vec<u8> {
     let camera = json!({ "type": "object", "properties": {
         "format": { "type": "string" }, "data": { "type": "string", "contentEncoding": "base64" } } });
     let mut file = Cursor::new(Vec::new());
@@ -76,6 +85,10 @@ pub(crate) fn recording(said: &[Said], chunk_bytes: u64) -> Vec<u8> {
             publish_time: *log_time,
         };
         write(&mut writer, &header, value);
+    }
+    for (name, texts) in metadata {
+        let record = Metadata { name: (*name).to_owned(), metadata: texts.clone() };
+        writer.write_metadata(&record).unwrap();
     }
     writer.finish().unwrap();
     drop(writer);

@@ -2,6 +2,7 @@
 
 use super::file::File;
 use super::format::Format;
+use super::metadata::Metadata;
 use super::{SourceError, Topic, TopicId, db3};
 use ::mcap::Channel;
 use ::mcap::read::ChannelAccumulator;
@@ -53,6 +54,7 @@ pub(crate) struct Catalog {
     pub(crate) warnings: Vec<String>,
     /// Of a bag in SQLite, how its stretches are read.
     pub(crate) bag: Option<db3::Bag>,
+    pub(crate) metadata: Metadata,
 }
 
 impl Catalog {

@@ -18,6 +18,7 @@ mod file;
 mod format;
 mod index;
 mod mcap;
+mod metadata;
 mod part;
 mod reader;
 pub mod rosbag2;

@@ -4,6 +4,7 @@ use super::catalog::{Catalog, Stretch};
 use super::chunk::{self, Chunk, MAX_CHUNK_BYTES};
 use super::file::File;
 use super::format::Format;
+use super::metadata::Metadata;
 use super::{SourceError, Topic, TopicId};
 use crate::convert::StopFlag;
 use std::collections::HashMap;
@@ -37,6 +38,11 @@ pub(crate) struct Whole {
 impl Part {
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Where its metadata records lie.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.catalog.metadata
     }
 
     /// The topic of a channel, among those of the whole recording.

@@ -7,6 +7,7 @@ use super::super::chunk::{Chunk, MAX_CHUNK_BYTES, too_large};
 use super::super::fields::Fields;
 use super::super::file::{File, Window};
 use super::super::format::Format;
+use super::super::metadata::{MAX_METADATA_BYTES, Metadata};
 use super::record::{self, Framed, PREFIX_BYTES};
 use crate::convert::StopFlag;
 use ::mcap::MAGIC;
@@ -27,6 +28,7 @@ struct Scan<'f> {
 pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError> {
     let mut scan = Scan { file, survey: Survey::new(file), spare: Vec::new() };
     let mut window = Window::new(file);
+    let mut metadata = Metadata::default();
     let mut at = MAGIC.len() as u64;
     let cut = loop {
         if stop.is_set() {
@@ -49,12 +51,16 @@ pub(crate) fn scan(file: &File, stop: &StopFlag) -> Result<Catalog, SourceError>
                 }
                 scan.record(at..end, opcode, window.get(at..end)?)?;
             }
-            // Attachments, metadata, indexes and what newer versions may add.
+            op::METADATA if end - at <= MAX_METADATA_BYTES => {
+                let bytes = window.get(at..end)?;
+                metadata.add_record(bytes.get(PREFIX_BYTES..).unwrap_or_default(), at..end);
+            }
+            // Attachments, indexes and what newer versions may add.
             _ => {}
         }
         at = end;
     };
-    Ok(scan.survey.finish(cut.then_some(at)))
+    Ok(Catalog { metadata, ..scan.survey.finish(cut.then_some(at)) })
 }
 
 impl Scan<'_> {

@@ -5,9 +5,10 @@ use super::super::SourceError;
 use super::super::catalog::{Catalog, Channels, Stretch};
 use super::super::chunk::MAX_CHUNK_BYTES;
 use super::super::file::File;
+use super::super::metadata::Metadata;
 use super::record::{self, PREFIX_BYTES};
 use ::mcap::MAGIC;
-use ::mcap::records::{ChunkIndex, Record, Statistics};
+use ::mcap::records::{ChunkIndex, Record, Statistics, op};
 
 /// A summary may be this large.
 const MAX_SUMMARY_BYTES: u64 = 256 << 20;
@@ -65,8 +66,13 @@ fn parse(summary: &[u8], data_end: u64) -> Result<Catalog, String> {
     let mut channels = Channels::default();
     let mut stretches: Vec<Stretch> = Vec::new();
     let mut statistics = None;
+    let mut metadata = Metadata::default();
     for framed in record::Records::of(summary) {
         let framed = framed.map_err(|_| "a record of its summary does not fit".to_owned())?;
+        if framed.opcode == op::METADATA_INDEX {
+            metadata.add_index(framed.body).ok_or_else(|| "a record of its summary is damaged".to_owned())?;
+            continue;
+        }
         match record::parse(framed).ok_or_else(|| "a record of its summary is damaged".to_owned())? {
             Record::ChunkIndex(index) => stretches.push(
                 stretch(index)
@@ -92,6 +98,8 @@ fn parse(summary: &[u8], data_end: u64) -> Result<Catalog, String> {
     let mut catalog = channels.into_catalog(&statistics.channel_message_counts);
     catalog.indexed = stretches.iter().all(|s| s.index.is_some());
     catalog.stretches = stretches;
+    metadata.unlisted |= u32::try_from(metadata.count()) != Ok(statistics.metadata_count);
+    catalog.metadata = metadata;
     Ok(catalog)
 }
 
