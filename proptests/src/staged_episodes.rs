@@ -117,7 +117,7 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
         frames: episode.frames,
         segments,
         features: episode.features.clone(),
-        sync: SyncReport { grid_frames: episode.frames, dropped_frames: 0, sources: vec![source] },
+        sync: SyncReport { grid_frames: episode.frames, sources: vec![source], ..SyncReport::default() },
         warnings: Vec::new(),
     };
     let json = serde_json::to_vec(&staged).expect("json");

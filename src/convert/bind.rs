@@ -146,7 +146,12 @@ impl Binder<'_> {
                     let joints = self.joints(source, topic)?;
                     let exact = matches!(dtype, Dtype::Int64 | Dtype::Bool);
                     let label = label(extractor.path(), &source.topic.value);
-                    Tap::Numbers(Box::new(Numbers::new(extractor, exact, joints, label)))
+                    let numbers = Numbers::new(extractor, exact, joints, label);
+                    let numbers = match source.interpolate {
+                        Some(how) => numbers.interpolated(how),
+                        None => numbers,
+                    };
+                    Tap::Numbers(Box::new(numbers))
                 }
             };
             self.lane(feature, source, topic, rule, tap);

@@ -49,7 +49,7 @@ impl Blueprint {
         let read_before = reader.bytes_read();
         // Taps remember the message before: each segment begins with those of the first kept frame.
         let mut taps = self.taps.clone();
-        let rows = self.sources.read(reader, &mut taps, &place.episode.plan.grid, &place.frames, stop)?;
+        let rows = self.sources.read(reader, &mut taps, &place.episode.plan, &place.frames, stop)?;
         let segment = Segment::build(self, rows, (place.first, place.episode.staged.frames), stop)?;
         stop.check()?;
         Ok(Made {

@@ -119,7 +119,7 @@ mod tests {
     /// An episode of so many frames, one a second.
     fn push(episodes: &mut Episodes, frames: u64) {
         let grid = Grid::shared(&[Span { first_ns: 0, last_ns: (frames - 1) * NS_PER_S }], 1).unwrap();
-        let plan = Plan::make::<u64>(&[], &[], grid, &StopFlag::default()).unwrap();
+        let plan = Plan::make::<u64>(&[], &[], grid, Vec::new(), &StopFlag::default()).unwrap();
         let describe = |plan: &Plan, segments| StagedEpisode {
             version: STAGED_VERSION,
             source: "r".to_owned(),

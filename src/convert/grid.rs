@@ -33,6 +33,11 @@ impl Grid {
     pub fn shared(topics: &[Span], fps: u32) -> Option<Self> {
         let start_ns = topics.iter().map(|span| span.first_ns).max()?;
         let end_ns = topics.iter().map(|span| span.last_ns).min()?;
+        Self::between(start_ns, end_ns, fps)
+    }
+
+    /// The grid from one instant to another. `None` when that lies before.
+    pub fn between(start_ns: u64, end_ns: u64, fps: u32) -> Option<Self> {
         let length_ns = end_ns.checked_sub(start_ns)?;
         let fps = fps.max(1);
         // The greatest k with (2k·10⁹ + fps) div 2fps ≤ length, that is with 2k·10⁹ + fps < (length + 1)·2fps.

@@ -8,6 +8,7 @@ use super::kept::{Keeping, Kept};
 use super::mapping::{OnMissing, Rule};
 use crate::lerobot::staged::{SyncReport, SyncSource};
 use crate::work::StopFlag;
+use std::ops::Range;
 
 /// Frames whose distances make the percentiles of the sync report; of longer episodes, evenly spread ones.
 const DISTANCES_MAX: u64 = 1_000_000;
@@ -49,6 +50,8 @@ pub(crate) struct Met {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) grid: Grid,
+    /// For each topic, those of its messages that count; all where it is left out.
+    windows: Vec<Range<usize>>,
     pub(crate) kept: Kept,
     pub(crate) sync: SyncReport,
 }
@@ -112,11 +115,13 @@ impl Lane {
 }
 
 impl Plan {
-    /// Walks the grid once for each lane. `topics` holds the messages of each mapped topic.
+    /// Walks the grid once for each lane. `topics` holds the messages of each mapped topic, `windows` which of them
+    /// count: all of a topic that has none.
     pub(crate) fn make<M: Stamped>(
         topics: &[Vec<M>],
         lanes: &[Lane],
         grid: Grid,
+        windows: Vec<Range<usize>>,
         stop: &StopFlag,
     ) -> Result<Self, PlanError> {
         let frames = grid.frames();
@@ -126,7 +131,7 @@ impl Plan {
         let mut keeping = Keeping::all(frames);
         let mut sources = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            let messages = topics.get(lane.topic).map_or(&[][..], Vec::as_slice);
+            let messages = window(topics, &windows, lane.topic);
             sources.push(walk(lane, messages, &grid, &mut keeping, stop)?);
         }
         let kept = keeping.done();
@@ -137,9 +142,21 @@ impl Plan {
             });
             return Err(PlanError::Empty { frames, why });
         }
-        let sync = SyncReport { grid_frames: frames, dropped_frames: frames - kept.count(), sources };
-        Ok(Self { grid, kept, sync })
+        let (start_ns, end_ns) = (grid.frame_ns(0), grid.end_ns());
+        let dropped_frames = frames - kept.count();
+        let sync = SyncReport { start_ns, end_ns, grid_frames: frames, dropped_frames, sources };
+        Ok(Self { grid, windows, kept, sync })
     }
+
+    /// Those messages of a mapped topic that count for this episode.
+    pub(crate) fn messages<'m, M>(&self, topics: &'m [Vec<M>], topic: usize) -> &'m [M] {
+        window(topics, &self.windows, topic)
+    }
+}
+
+fn window<'m, M>(topics: &'m [Vec<M>], windows: &[Range<usize>], topic: usize) -> &'m [M] {
+    let all = topics.get(topic).map_or(&[][..], Vec::as_slice);
+    windows.get(topic).map_or(all, |window| all.get(window.clone()).unwrap_or_default())
 }
 
 /// One lane over the whole grid: drops the frames it misses, and tells how well it met the others.

@@ -6,13 +6,12 @@
 use super::bind::{Bound, bind};
 use super::blueprint::{Blueprint, Made};
 use super::episode::{Episode, Episodes};
-use super::grid::{Grid, Span, Stamp};
 use super::mapping::Mapping;
-use super::plan::{Plan, PlanError};
+use super::planned::{AllPlanned, Planned, plan_all};
 use super::rows::Sources;
 use super::segment::non_finite_warnings;
-use super::source::{MessageRef, Reader, Recording, TopicId};
-use super::{SegmentDone, StopFlag, Work, WorkError, shape, task};
+use super::source::{Reader, Recording};
+use super::{SegmentDone, StopFlag, Work, WorkError, jumps, shape};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
 use std::collections::{BTreeMap, HashSet};
@@ -64,22 +63,21 @@ impl RecordingWork {
         let recording = Recording::open(SharedStorage::clone(&input), key, stop)?;
         let Bound { topics, lanes, mut taps, features: bound } = bind(mapping, &recording, stop)?;
         let messages = recording.index(&topics, mapping.time, stop)?;
-        let sources = Sources { recording: recording.clone(), messages, lanes };
-        let grids = vec![shared_grid(&recording, &topics, &sources.messages, mapping.fps)?];
-        let mut planned = Vec::with_capacity(grids.len());
-        for grid in grids {
-            let plan = plan(&sources, grid, stop)?;
-            let task = task::task(mapping, &recording, &input, grid.end_ns(), stop)?;
-            planned.push((plan, task));
-        }
+        let mut sources = Sources { recording: recording.clone(), messages, lanes };
+        let clocks = jumps::warnings(mapping, &mut sources);
+        let AllPlanned { episodes: planned, warnings } = plan_all(mapping, &sources, &topics, &input, stop)?;
         let mut reader = recording.reader();
         // The first kept frame fixes the lengths, names and geometry that all others must have.
-        if let Some((first, _)) = planned.first() {
-            sources.read(&mut reader, &mut taps, &first.grid, &first.kept.frames(0..1), stop)?;
+        if let Some(Planned { plan: first, .. }) = planned.first() {
+            sources.read(&mut reader, &mut taps, first, &first.kept.frames(0..1), stop)?;
         }
         let features = shape::features(mapping, &bound, &taps)?;
         let mut episodes = Episodes::new(segment_frames);
-        for (plan, task) in planned {
+        // What concerns the recording is said once, with its first episode.
+        let mut warnings: Vec<String> =
+            recording.warnings().iter().cloned().chain(clocks).chain(warnings).collect();
+        for Planned { plan, task } in planned {
+            let warnings = std::mem::take(&mut warnings);
             episodes.push(prefix, plan, |plan, segments| StagedEpisode {
                 version: STAGED_VERSION,
                 source: source_name.to_owned(),
@@ -91,7 +89,7 @@ impl RecordingWork {
                 segments,
                 features: features.clone(),
                 sync: plan.sync.clone(),
-                warnings: recording.warnings().to_vec(),
+                warnings,
             })?;
         }
         let blueprint = Blueprint { sources, taps, bound, features, episodes };
@@ -155,48 +153,6 @@ fn close(episode: &Episode, staging: &SharedStorage) -> Result<u64, WorkError> {
     body.push(b'\n');
     staging.put(&key, &body)?;
     Ok(body.len() as u64)
-}
-
-/// What stamps decide of one episode.
-fn plan(sources: &Sources, grid: Grid, stop: &StopFlag) -> Result<Plan, WorkError> {
-    let name = sources.recording.name();
-    Plan::make(&sources.messages, &sources.lanes, grid, stop).map_err(|error| match error {
-        PlanError::Stopped => WorkError::Stopped,
-        error => WorkError::Permanent(format!("{name}: {error}")),
-    })
-}
-
-/// The grid of a recording's mapped topics.
-fn shared_grid(
-    recording: &Recording,
-    topics: &[TopicId],
-    messages: &[Vec<MessageRef>],
-    fps: u32,
-) -> Result<Grid, WorkError> {
-    let mut spans = Vec::with_capacity(topics.len());
-    for (topic, messages) in topics.iter().zip(messages) {
-        let name = recording.topics().get(topic.0).map_or("", |topic| topic.name.as_str());
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
-            return Err(WorkError::Permanent(format!(
-                "{}: {name} has no messages: leave it out of the mapping, or the recording out of the input",
-                recording.name()
-            )));
-        };
-        spans.push((name, Span { first_ns: first.stamp_ns, last_ns: last.stamp_ns }));
-    }
-    let plain: Vec<Span> = spans.iter().map(|(_, span)| *span).collect();
-    Grid::shared(&plain, fps).ok_or_else(|| {
-        let late = spans.iter().max_by_key(|(_, span)| span.first_ns);
-        let early = spans.iter().min_by_key(|(_, span)| span.last_ns);
-        let when = late.zip(early).map_or(String::new(), |((late, begin), (early, end))| {
-            format!(
-                ": {late} begins at {}, after {early} has ended at {}",
-                Stamp(begin.first_ns),
-                Stamp(end.last_ns)
-            )
-        });
-        WorkError::Permanent(format!("{}: its topics share no moment{when}", recording.name()))
-    })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! It holds one segment's values and no more; what they become is the segment's business.
 
 use super::align::{Pick, Stamped};
-use super::grid::{Grid, Stamp};
-use super::plan::Lane;
+use super::grid::Stamp;
+use super::plan::{Lane, Plan};
 use super::source::{MessageRef, Reader, Recording};
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
@@ -49,18 +49,24 @@ struct Need {
 }
 
 impl Sources {
-    /// The values that these kept frames of the grid take, by one tap for each lane.
+    /// The name of a mapped topic, by its place among them.
+    pub(crate) fn topic_name(&self, topic: usize) -> &str {
+        let lane = self.lanes.iter().find(|lane| lane.topic == topic);
+        lane.map_or("a topic", |lane| lane.topic_name.as_str())
+    }
+
+    /// The values that these kept frames of an episode take, by one tap for each lane.
     pub(crate) fn read(
         &self,
         reader: &mut Reader,
         taps: &mut [Tap],
-        grid: &Grid,
+        plan: &Plan,
         frames: &[u64],
         stop: &StopFlag,
     ) -> Result<Rows, WorkError> {
         let (mut picks, mut needs) = (Vec::with_capacity(self.lanes.len()), Vec::new());
         for lane in 0..self.lanes.len() {
-            picks.push(self.picks(lane, grid, frames, &mut needs)?);
+            picks.push(self.picks(lane, plan, frames, &mut needs)?);
         }
         needs.sort_unstable_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
         needs.dedup_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
@@ -104,16 +110,16 @@ impl Sources {
     fn picks(
         &self,
         lane: usize,
-        grid: &Grid,
+        plan: &Plan,
         frames: &[u64],
         needs: &mut Vec<Need>,
     ) -> Result<Vec<Pick>, WorkError> {
         let none = || WorkError::Permanent(format!("{}: a kept frame has no message", self.recording.name()));
-        let plan = self.lanes.get(lane).ok_or_else(none)?;
-        let messages = self.messages.get(plan.topic).ok_or_else(none)?;
+        let rule = self.lanes.get(lane).ok_or_else(none)?;
+        let messages = plan.messages(&self.messages, rule.topic);
         let mut picks = Vec::with_capacity(frames.len());
         for frame in frames {
-            let pick = plan.meet(messages, grid, *frame).pick.ok_or_else(none)?;
+            let pick = rule.meet(messages, &plan.grid, *frame).pick.ok_or_else(none)?;
             let (first, second) = match pick {
                 Pick::One(at) => (at, None),
                 Pick::Between { before, after, .. } => (before, Some(after)),

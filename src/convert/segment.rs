@@ -6,6 +6,7 @@ use super::align::Pick;
 use super::blueprint::Blueprint;
 use super::image::{Pixels, no_counts, sampled};
 use super::rows::{Rows, complaint};
+use super::slerp::{QUATERNION, slerp};
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
@@ -43,6 +44,8 @@ struct Lane<'a> {
     column: &'a Column,
     picks: &'a [Pick],
     width: usize,
+    /// Where quaternions begin in a row.
+    quaternions: Vec<usize>,
 }
 
 impl Segment {
@@ -115,8 +118,9 @@ impl Segment {
 
 impl<'a> Lane<'a> {
     fn of(lane: usize, blueprint: &Blueprint, rows: &'a Rows) -> Option<Self> {
-        let width = blueprint.taps.get(lane).map(Tap::width)?;
-        Some(Self { column: rows.columns.get(lane)?, picks: rows.picks.get(lane)?, width })
+        let tap = blueprint.taps.get(lane)?;
+        let (column, picks) = (rows.columns.get(lane)?, rows.picks.get(lane)?);
+        Some(Self { column, picks, width: tap.width(), quaternions: tap.quaternions() })
     }
 
     fn cells<'v, T>(&self, values: &'v [T], row: usize) -> &'v [T] {
@@ -130,8 +134,18 @@ impl<'a> Lane<'a> {
         match self.picks.get(frame) {
             Some(Pick::One(row)) => out.extend(self.cells(values, *row)),
             Some(Pick::Between { before, after, weight }) => {
-                let pairs = self.cells(values, *before).iter().zip(self.cells(values, *after));
-                out.extend(pairs.map(|(a, b)| a + (b - a) * weight));
+                let (begin, before, after) =
+                    (out.len(), self.cells(values, *before), self.cells(values, *after));
+                out.extend(before.iter().zip(after).map(|(a, b)| a + (b - a) * weight));
+                for place in &self.quaternions {
+                    let rotation = rotation(before, *place)
+                        .zip(rotation(after, *place))
+                        .and_then(|(before, after)| slerp(before, after, *weight));
+                    let here = out.get_mut(begin + place..begin + place + QUATERNION);
+                    if let (Some(rotation), Some(here)) = (rotation, here) {
+                        here.copy_from_slice(&rotation);
+                    }
+                }
             }
             None => {}
         }
@@ -141,6 +155,11 @@ impl<'a> Lane<'a> {
     fn row(&self, frame: usize) -> usize {
         self.picks.get(frame).map_or(usize::MAX, row_of)
     }
+}
+
+/// The quaternion that begins at a place of some values.
+fn rotation(values: &[f64], place: usize) -> Option<[f64; QUATERNION]> {
+    values.get(place..)?.first_chunk().copied()
 }
 
 /// The row of a column that is never between two.

@@ -2,9 +2,11 @@
 //!
 //! It knows no frames and no files: whoever reads messages names those in errors.
 
-use super::decode::Extractor;
+use super::decode::{Extractor, Quaternions};
 use super::joints::Joints;
+use super::mapping::Interpolate;
 use super::picture::Picture;
+use super::slerp::QUATERNION;
 
 /// Values of one lane's messages, in the order they were read.
 #[derive(Debug)]
@@ -44,11 +46,26 @@ pub(crate) struct Numbers {
     label: String,
     /// How many the first message had.
     width: Option<usize>,
+    /// Which are quaternions; none where the mapping wants them as other numbers.
+    quaternions: Option<Quaternions>,
+    /// The mapping says that all are.
+    all_quaternions: bool,
 }
 
 impl Numbers {
     pub(crate) fn new(extractor: Extractor, exact: bool, joints: Option<Joints>, label: String) -> Self {
-        Self { extractor, exact, joints, label, width: None }
+        let quaternions = joints.is_none().then(|| extractor.quaternions().clone());
+        Self { extractor, exact, joints, label, width: None, quaternions, all_quaternions: false }
+    }
+
+    /// As the mapping says instead of the types: all values are quaternions, or none is.
+    pub(crate) fn interpolated(self, how: Interpolate) -> Self {
+        match how {
+            Interpolate::Linear => Self { quaternions: None, ..self },
+            Interpolate::Slerp => {
+                Self { quaternions: Some(Quaternions::throughout()), all_quaternions: true, ..self }
+            }
+        }
     }
 
     fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
@@ -82,6 +99,10 @@ impl Numbers {
         let width = out.len() - before;
         match self.width {
             None if width == 0 => Err(format!("{path} is empty")),
+            None if self.all_quaternions && !width.is_multiple_of(QUATERNION) => Err(format!(
+                "{path} has {width} values, and interpolate = \"slerp\" takes them four by four: choose those of a \
+                 quaternion, for example {path}[0:4]"
+            )),
             None => {
                 self.width = Some(width);
                 Ok(())
@@ -147,6 +168,17 @@ impl Tap {
         match self {
             Self::Numbers(numbers) => numbers.width.unwrap_or(1),
             Self::Text(_) | Self::Picture(_) => 1,
+        }
+    }
+
+    /// Where quaternions begin among the elements of a frame.
+    pub(crate) fn quaternions(&self) -> Vec<usize> {
+        match self {
+            Self::Numbers(numbers) => {
+                let found = numbers.quaternions.as_ref();
+                found.map_or(Vec::new(), |found| found.among(numbers.width.unwrap_or(0)))
+            }
+            Self::Text(_) | Self::Image { .. } => Vec::new(),
         }
     }
 

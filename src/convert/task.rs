@@ -1,12 +1,14 @@
-//! The task's text: as the mapping gives it, of a topic, or of a file beside the recording.
+//! The texts of the episodes' tasks: as the mapping gives it, of a topic, of a file beside the recording, or of each
+//! episode's own range.
 //!
-//! It decides nothing else about the episode.
+//! It decides nothing else about an episode.
 
 use super::bind::find_topic;
 use super::decode::{Extractor, ValueKind};
 use super::grid::Stamp;
+use super::mapping::episodes::Split;
 use super::mapping::{Located, Mapping, Task};
-use super::source::Recording;
+use super::source::{MessageRef, Reader, Recording};
 use super::{StopFlag, WorkError};
 use crate::storage::{SharedStorage, StorageError};
 
@@ -15,66 +17,135 @@ pub(crate) const TASK_BYTES_MAX: u64 = 64 << 10;
 /// Stands for the recording's name without its ending in a task file's name.
 const RECORDING_MARK: &str = "{recording}";
 
-/// The task of an episode that ends at `end_ns`. A topic's is its first message whose stamp is at or before that end.
-///
-/// # Errors
-/// There is none, or it is no text; the message says what to do.
-pub(crate) fn task(
-    mapping: &Mapping,
-    recording: &Recording,
-    storage: &SharedStorage,
-    end_ns: u64,
-    stop: &StopFlag,
-) -> Result<String, WorkError> {
-    let text = match &mapping.task {
-        Task::Text(text) => return Ok(text.clone()),
-        Task::Topic { topic, field } => of_topic(mapping, recording, topic, field, end_ns, stop)?,
-        Task::File(file) => of_file(mapping, recording, storage, file)?,
-    };
-    let text = text.trim();
-    if text.is_empty() || text.len() as u64 > TASK_BYTES_MAX {
-        return Err(WorkError::Permanent(format!(
-            "{}: the task's text has {} bytes; it must have 1 to {TASK_BYTES_MAX}",
-            recording.name(),
-            text.len()
-        )));
-    }
-    Ok(text.to_owned())
+/// The tasks of a recording's episodes.
+pub(crate) struct Tasks<'a> {
+    recording: &'a Recording,
+    from: From<'a>,
 }
 
-fn of_topic(
-    mapping: &Mapping,
-    recording: &Recording,
-    topic: &Located<String>,
-    field: &Located<String>,
-    end_ns: u64,
-    stop: &StopFlag,
-) -> Result<String, WorkError> {
-    let id = find_topic(mapping, recording, topic)?;
-    let schema = recording.schema(id, stop)?;
-    let extractor = Extractor::compile(&schema, &field.value)
-        .map_err(|error| mapping.error(field.place, error.to_string()))?;
-    if extractor.kind() != ValueKind::Strings {
-        let what = format!("{} of {} is no text, and a task is one", field.value, topic.value);
-        return Err(mapping.error(field.place, what).into());
+enum From<'a> {
+    /// All have the same.
+    Same(String),
+    Topic(Box<FromTopic<'a>>),
+    /// Each brings its own.
+    Ranges,
+}
+
+struct FromTopic<'a> {
+    name: &'a str,
+    extractor: Extractor,
+    messages: Vec<MessageRef>,
+    reader: Reader,
+    /// The message read last, and its text.
+    last: Option<(MessageRef, String)>,
+    /// A recording is one episode: its first message tells. Otherwise the last one before an episode's end does.
+    first: bool,
+}
+
+impl<'a> Tasks<'a> {
+    /// Reads what is the same for all episodes: the file beside the recording, or where the topic's messages lie.
+    ///
+    /// # Errors
+    /// There is none, or it is no text; the message says what to do.
+    pub(crate) fn open(
+        mapping: &'a Mapping,
+        recording: &'a Recording,
+        storage: &SharedStorage,
+        stop: &StopFlag,
+    ) -> Result<Self, WorkError> {
+        let from = match &mapping.task {
+            Task::Text(text) => From::Same(text.clone()),
+            Task::Topic { topic, field } => {
+                From::Topic(Box::new(FromTopic::open(mapping, recording, topic, field, stop)?))
+            }
+            Task::File(file) => From::Same(of_file(mapping, recording, storage, file)?),
+            Task::Ranges => From::Ranges,
+        };
+        Ok(Self { recording, from })
     }
-    let messages = recording.index(&[id], mapping.time, stop)?;
-    let first = messages.first().and_then(|messages| messages.first());
-    let Some(first) = first.filter(|message| message.stamp_ns <= end_ns) else {
-        return Err(WorkError::Permanent(format!(
-            "{}: {} has no message at or before the episode's end at {}: give the task as text = \"...\" or by another topic",
-            recording.name(),
-            topic.value,
-            Stamp(end_ns)
-        )));
-    };
-    let mut texts = Vec::new();
-    let mut reader = recording.reader();
-    let message = reader.message(*first)?;
-    extractor.strings(message.data, &mut texts).map_err(|error| {
-        super::rows::complaint(recording.name(), &topic.value, first.stamp_ns, &error.to_string())
-    })?;
-    Ok(texts.join(" "))
+
+    /// The task of an episode that ends at `end_ns`: its own if it has one.
+    ///
+    /// # Errors
+    /// There is none, or it is empty or too long.
+    pub(crate) fn of(&mut self, end_ns: u64, own: Option<&str>) -> Result<String, WorkError> {
+        let name = self.recording.name();
+        let text = match (own, &mut self.from) {
+            (Some(own), _) => own.to_owned(),
+            (None, From::Same(text)) => text.clone(),
+            (None, From::Topic(topic)) => topic.at(name, end_ns)?,
+            (None, From::Ranges) => {
+                return Err(WorkError::Permanent(format!(
+                    "{name}: the episode that ends at {} has no task: give it one where the ranges are written, or all \
+                     others one by [task] in the mapping",
+                    Stamp(end_ns)
+                )));
+            }
+        };
+        let text = text.trim();
+        if text.is_empty() || text.len() as u64 > TASK_BYTES_MAX {
+            return Err(WorkError::Permanent(format!(
+                "{name}: the task's text has {} bytes; it must have 1 to {TASK_BYTES_MAX}",
+                text.len()
+            )));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl<'a> FromTopic<'a> {
+    fn open(
+        mapping: &Mapping,
+        recording: &Recording,
+        topic: &'a Located<String>,
+        field: &Located<String>,
+        stop: &StopFlag,
+    ) -> Result<Self, WorkError> {
+        let id = find_topic(mapping, recording, topic)?;
+        let schema = recording.schema(id, stop)?;
+        let extractor = Extractor::compile(&schema, &field.value)
+            .map_err(|error| mapping.error(field.place, error.to_string()))?;
+        if extractor.kind() != ValueKind::Strings {
+            let what = format!("{} of {} is no text, and a task is one", field.value, topic.value);
+            return Err(mapping.error(field.place, what).into());
+        }
+        let messages = recording.index(&[id], mapping.time, stop)?.into_iter().next().unwrap_or_default();
+        let first = mapping.episodes.split == Split::File;
+        Ok(Self { name: &topic.value, extractor, messages, reader: recording.reader(), last: None, first })
+    }
+
+    fn at(&mut self, recording: &str, end_ns: u64) -> Result<String, WorkError> {
+        let until = self.messages.partition_point(|message| message.stamp_ns <= end_ns);
+        let at = if self.first { 0 } else { until.saturating_sub(1) };
+        let Some(at) = self.messages.get(at).filter(|_| until > 0).copied() else {
+            return Err(WorkError::Permanent(format!(
+                "{recording}: {} has no message at or before the episode's end at {}: give the task as text = \"...\" or by another topic",
+                self.name,
+                Stamp(end_ns)
+            )));
+        };
+        if let Some((known, text)) = &self.last
+            && *known == at
+        {
+            return Ok(text.clone());
+        }
+        let mut texts = Vec::new();
+        let message = self.reader.message(at)?;
+        self.extractor
+            .strings(message.data, &mut texts)
+            .map_err(|error| super::rows::complaint(recording, self.name, at.stamp_ns, &error.to_string()))?;
+        let text = texts.join(" ");
+        self.last = Some((at, text.clone()));
+        Ok(text)
+    }
+}
+
+/// The key of a file beside a recording, whose name may hold the recording's without its ending.
+pub(crate) fn beside(recording: &str, file: &str) -> String {
+    let (folder, name) = recording.rsplit_once('/').map_or(("", recording), |parts| parts);
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let file = file.replace(RECORDING_MARK, stem);
+    if folder.is_empty() { file } else { format!("{folder}/{file}") }
 }
 
 fn of_file(
@@ -83,10 +154,7 @@ fn of_file(
     storage: &SharedStorage,
     file: &Located<String>,
 ) -> Result<String, WorkError> {
-    let (folder, name) = recording.name().rsplit_once('/').map_or(("", recording.name()), |parts| parts);
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let beside = file.value.replace(RECORDING_MARK, stem);
-    let key = if folder.is_empty() { beside } else { format!("{folder}/{beside}") };
+    let key = beside(recording.name(), &file.value);
     let bytes = storage.read(&key, TASK_BYTES_MAX).map_err(|error| match error {
         StorageError::NotFound { location, key } => {
             let what = format!(

@@ -84,6 +84,10 @@ pub struct ImageCounts {
 /// How well the topics met the frame grid, for one episode.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncReport {
+    /// The stamp at which the first grid frame stands, in nanoseconds.
+    pub start_ns: u64,
+    /// The stamp at which the last one stands.
+    pub end_ns: u64,
     /// Grid frames before any was dropped.
     pub grid_frames: u64,
     /// Frames dropped, for any feature's sake.

@@ -2,6 +2,7 @@
 
 use super::binary::{Cursor, Damage, Scalar};
 use super::error::DecodeError;
+use super::quaternion::Quaternions;
 use super::schema::{Encoding, Schema};
 use super::target::{Node, Target, resolve};
 use super::types::Types;
@@ -74,6 +75,12 @@ impl Extractor {
     #[must_use]
     pub fn fixed_len(&self) -> Option<usize> {
         self.target.fixed_len
+    }
+
+    /// Which of the values are quaternions, where the types tell.
+    #[must_use]
+    pub fn quaternions(&self) -> &Quaternions {
+        &self.target.quaternions
     }
 
     /// The names of the values where the types tell: `x, y, z` of a point, the last name of a single field.

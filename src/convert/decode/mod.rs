@@ -13,6 +13,7 @@ mod idl;
 mod json;
 mod path;
 mod protobuf;
+mod quaternion;
 mod ros2;
 mod rosmsg;
 mod schema;
@@ -22,6 +23,7 @@ mod types;
 
 pub use error::DecodeError;
 pub use extract::{Extractor, ValueKind};
+pub use quaternion::Quaternions;
 pub use schema::{Encoding, FieldInfo, Schema};
 pub use stamp::StampPlan;
 pub use types::{Count, Primitive};

@@ -3,6 +3,7 @@
 use super::error::DecodeError;
 use super::extract::ValueKind;
 use super::path::{self, Items, Segment};
+use super::quaternion::Quaternions;
 use super::schema::is_bytes;
 use super::types::{Count, Kind, Primitive, Types};
 use crate::convert::nearest::{listed, meant};
@@ -31,6 +32,7 @@ pub(crate) struct Target {
     /// How many values come out of every message, if the types tell.
     pub(crate) fixed_len: Option<usize>,
     pub(crate) names: Option<Vec<String>>,
+    pub(crate) quaternions: Quaternions,
 }
 
 /// What a path's end is.
@@ -80,7 +82,8 @@ pub(crate) fn resolve(schema: &str, types: &Types, text: &str) -> Result<Target,
         }
         _ => None,
     };
-    Ok(Target { node, kind, fixed_len, names })
+    let quaternions = Quaternions::of(types, end.kind);
+    Ok(Target { node, kind, fixed_len, names, quaternions })
 }
 
 fn walk(

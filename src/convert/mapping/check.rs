@@ -2,11 +2,12 @@
 //!
 //! It checks what the text alone can tell; recordings are met later.
 
+use super::episodes::{Split, episodes};
 use super::error::{MappingError, Place};
 use super::keys::{Document, Keys};
 use super::{
-    Content, FEATURES_MAX, FPS_MAX, FeatureMap, LIST_MAX, Located, MAPPING_BYTES_MAX, Mapping, OnMissing,
-    RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, picture, video,
+    Content, FEATURES_MAX, FPS_MAX, FeatureMap, Interpolate, LIST_MAX, Located, MAPPING_BYTES_MAX, Mapping,
+    OnMissing, RESERVED_NAMES, Rule, SHIFT_FRAMES_MAX, Source, TOLERANCE_MS_MAX, Task, picture, video,
 };
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
@@ -32,8 +33,7 @@ const FEATURE_KEYS: [&str; 13] = [
     "rotate",
     "resize",
 ];
-const SOURCE_KEYS: [&str; 3] = ["topic", "field", "select"];
-const EPISODES_KEYS: [&str; 1] = ["split"];
+const SOURCE_KEYS: [&str; 4] = ["topic", "field", "select", "interpolate"];
 /// Longest name of a feature, in bytes: it becomes a folder's name for videos.
 const NAME_BYTES_MAX: usize = 200;
 /// The start of the file, where what is missing from it is reported.
@@ -68,8 +68,8 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     let robot_type = root.text("robot_type")?.map(|robot| robot.value);
     let times = [("log", TimeSource::Log), ("publish", TimeSource::Publish), ("header", TimeSource::Header)];
     let time = root.choice("time", &times)?.map_or(TimeSource::Log, |time| time.value);
-    episodes(&root)?;
-    let task = task(&root)?;
+    let episodes = episodes(&root)?;
+    let task = task(&root, &episodes.split)?;
     let features = features(&root)?;
     let video = video::video(&root, &features)?;
     Ok(Mapping {
@@ -80,6 +80,7 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
         robot_type,
         time,
         task,
+        episodes,
         features,
         video,
     })
@@ -90,22 +91,13 @@ pub(super) fn feature_is_video(_: &FeatureMap) -> bool {
     false
 }
 
-fn episodes(root: &Keys<'_>) -> Result<(), MappingError> {
-    let Some(table) = root.table("episodes", "[episodes]", &EPISODES_KEYS)? else { return Ok(()) };
-    let splits = [("file", true), ("gap", false), ("marker", false), ("ranges", false)];
-    match table.choice("split", &splits)? {
-        Some(split) if !split.value => Err(table.error(
-            split.place,
-            "split = \"gap\", \"marker\" and \"ranges\" come with a later version; valid now is \"file\": one episode a file",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn task(root: &Keys<'_>) -> Result<Task, MappingError> {
+fn task(root: &Keys<'_>, split: &Split) -> Result<Task, MappingError> {
     const EXAMPLE: &str =
         "text = \"pick the cube\", or topic = \"/task\", or file = \"{recording}.task.txt\"";
     let Some(table) = root.table("task", "[task]", &TASK_KEYS)? else {
+        if matches!(split, Split::Ranges(_)) {
+            return Ok(Task::Ranges);
+        }
         return Err(root.error(
             START,
             format!("no [task]: every LeRobot episode has a task; add a table [task] with {EXAMPLE}"),
@@ -123,17 +115,23 @@ fn task(root: &Keys<'_>) -> Result<Task, MappingError> {
             Ok(Task::Topic { topic, field })
         }
         (None, None, Some(file)) => {
-            let parts = file.value.split('/');
-            if parts.into_iter().any(|part| matches!(part, "" | "." | "..")) {
-                let what = "file is a path from the recording's folder, without . or .. parts, for example: \
-                            file = \"{recording}.task.txt\"";
-                return Err(table.error(file.place, what));
-            }
+            beside(&table, &file, "{recording}.task.txt")?;
             Ok(Task::File(file))
         }
         (None, None, None) => Err(table.lacks("text", EXAMPLE)),
         _ => Err(table.error(table.place, format!("[task] takes one of: {EXAMPLE}"))),
     }
+}
+
+/// That the path of a file beside the recording stays in its folder.
+pub(super) fn beside(table: &Keys<'_>, file: &Located<String>, example: &str) -> Result<(), MappingError> {
+    if file.value.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let what = format!(
+            "file is a path from the recording's folder, without . or .. parts, for example: file = {example:?}"
+        );
+        return Err(table.error(file.place, what));
+    }
+    Ok(())
 }
 
 fn features(root: &Keys<'_>) -> Result<Vec<FeatureMap>, MappingError> {
@@ -258,7 +256,7 @@ fn image(table: &Keys<'_>) -> Result<Content, MappingError> {
         }
     }
     let rule = rule(table, true)?;
-    let mut found = sources(table)?;
+    let mut found = sources(table, rule.align)?;
     let (Some(source), true) = (found.pop(), found.is_empty()) else {
         let place = table.place_of("source").unwrap_or(table.place);
         return Err(table.error(place, "an image has exactly one source"));
@@ -291,7 +289,7 @@ fn vector(table: &Keys<'_>) -> Result<Content, MappingError> {
         value: names.value.into_iter().map(|name| name.value).collect(),
         place: names.place,
     });
-    Ok(Content::Vector { sources: sources(table)?, rule, dtype, names })
+    Ok(Content::Vector { sources: sources(table, rule.align)?, rule, dtype, names })
 }
 
 fn only_with_from(table: &Keys<'_>) -> Result<(), MappingError> {
@@ -317,7 +315,24 @@ fn rule(table: &Keys<'_>, is_image: bool) -> Result<Rule, MappingError> {
     Ok(Rule { align: align.map_or(Align::Latest, |align| align.value), tolerance_ns })
 }
 
-fn sources(table: &Keys<'_>) -> Result<Vec<Source>, MappingError> {
+/// How a source's values between two messages are made.
+fn interpolate(source: &Keys<'_>, align: Align) -> Result<Option<Interpolate>, MappingError> {
+    let ways = [("linear", Interpolate::Linear), ("slerp", Interpolate::Slerp)];
+    let Some(way) = source.choice("interpolate", &ways)? else { return Ok(None) };
+    if align != Align::Linear {
+        let what = "interpolate is for values between two messages: it needs align = \"linear\"";
+        return Err(source.error(way.place, what));
+    }
+    if let (Interpolate::Slerp, Some(select)) = (way.value, source.place_of("select")) {
+        return Err(source.error(
+            select,
+            "select does not go with interpolate = \"slerp\": take a quaternion by its field",
+        ));
+    }
+    Ok(Some(way.value))
+}
+
+fn sources(table: &Keys<'_>, align: Align) -> Result<Vec<Source>, MappingError> {
     const EXAMPLE: &str = "source = [{ topic = \"/joint_states\", field = \"position\" }], or from = \"observation.state\" with shift = 1";
     let tables = table.tables("source", "a source", &SOURCE_KEYS, LIST_MAX)?;
     if tables.is_empty() {
@@ -328,6 +343,7 @@ fn sources(table: &Keys<'_>) -> Result<Vec<Source>, MappingError> {
             topic: source.required_text("topic", "topic = \"/joint_states\"")?,
             field: source.text("field")?,
             select: source.texts("select")?.map(|select| select.value).unwrap_or_default(),
+            interpolate: interpolate(source, align)?,
         })
     };
     tables.iter().map(read).collect()

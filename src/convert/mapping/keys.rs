@@ -29,6 +29,13 @@ impl Document<'_> {
     }
 }
 
+/// A text, a number or a boolean.
+pub(super) enum Scalar {
+    Text(String),
+    Number(f64),
+    Boolean(bool),
+}
+
 /// One table of the file, all of whose keys are known ones.
 pub(super) struct Keys<'t> {
     doc: Document<'t>,
@@ -158,19 +165,44 @@ impl<'t> Keys<'t> {
     /// A number from 0 to `max`, whole or not.
     pub(super) fn number(&self, key: &str, max: f64) -> Result<Option<f64>, MappingError> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        let number = match value.get_ref() {
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
-            }
-            DeValue::Float(number) => number.as_str().parse().ok(),
-            _ => None,
-        };
-        match number {
+        match float(value) {
             Some(number) if (0.0..=max).contains(&number) => Ok(Some(number)),
             _ => {
                 let place = self.doc.place(value.span().start);
                 Err(self.error(place, format!("{key} must be a number from 0 to {max}")))
             }
+        }
+    }
+
+    /// True or false.
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<Located<bool>>, MappingError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let place = self.doc.place(value.span().start);
+        match value.get_ref().as_bool() {
+            Some(value) => Ok(Some(Located { value, place })),
+            None => Err(self.error(place, format!("{key} must be true or false"))),
+        }
+    }
+
+    /// A text that is not empty, a number or a boolean.
+    pub(super) fn scalar(&self, key: &str) -> Result<Option<Located<Scalar>>, MappingError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let place = self.doc.place(value.span().start);
+        let found = match value.get_ref() {
+            DeValue::String(_) => {
+                return self
+                    .as_text(key, value)
+                    .map(|text| Some(Located { value: Scalar::Text(text.value), place }));
+            }
+            DeValue::Boolean(value) => Some(Scalar::Boolean(*value)),
+            _ => float(value).filter(|number| number.is_finite()).map(Scalar::Number),
+        };
+        match found {
+            Some(value) => Ok(Some(Located { value, place })),
+            None => Err(self.error(
+                place,
+                format!("{key} must be a text, a number or a boolean, not the type {}", kind_of(value)),
+            )),
         }
     }
 
@@ -259,6 +291,17 @@ impl<'t> Keys<'t> {
 fn whole(value: &DeValue<'_>) -> Option<u32> {
     let number = value.as_integer()?;
     i64::from_str_radix(number.as_str(), number.radix()).ok().and_then(|number| u32::try_from(number).ok())
+}
+
+/// A number, whole or not.
+fn float(value: &Spanned<DeValue<'_>>) -> Option<f64> {
+    match value.get_ref() {
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64)
+        }
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    }
 }
 
 fn kind_of(value: &Spanned<DeValue<'_>>) -> &'static str {

@@ -5,6 +5,7 @@
 
 mod check;
 pub mod edit;
+pub mod episodes;
 mod error;
 mod keys;
 mod picture;
@@ -20,6 +21,7 @@ use super::image::Transform;
 use super::source::TimeSource;
 use crate::lerobot::feature::Dtype;
 use crate::lerobot::info::Version;
+use episodes::Episodes;
 
 /// Largest mapping file, in bytes.
 pub const MAPPING_BYTES_MAX: usize = 1 << 20;
@@ -55,6 +57,8 @@ pub struct Mapping {
     pub time: TimeSource,
     /// Where the task's text comes from.
     pub task: Task,
+    /// How a recording becomes episodes.
+    pub episodes: Episodes,
     /// The features, in the file's order; at least one, and at least one of them from topics.
     pub features: Vec<FeatureMap>,
     /// How videos are encoded.
@@ -75,7 +79,7 @@ pub struct Located<T> {
 pub enum Task {
     /// It is this text.
     Text(String),
-    /// The first message of the topic whose stamp is at or before the episode's end.
+    /// The topic's first message whose stamp is at or before the episode's end; where a recording is split, the last such.
     Topic {
         /// The topic.
         topic: Located<String>,
@@ -84,6 +88,8 @@ pub enum Task {
     },
     /// The text of a file beside the recording.
     File(Located<String>),
+    /// Each of the ranges that split the recording has its own.
+    Ranges,
 }
 
 /// One feature of the dataset.
@@ -138,6 +144,17 @@ pub struct Source {
     pub field: Option<Located<String>>,
     /// The elements to take, by the names in the message; all if not written.
     pub select: Vec<Located<String>>,
+    /// How values between two messages are made, if written: else by their types.
+    pub interpolate: Option<Interpolate>,
+}
+
+/// How a value between two messages is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolate {
+    /// Each number for itself.
+    Linear,
+    /// Four by four, as rotations.
+    Slerp,
 }
 
 /// How messages meet frames.

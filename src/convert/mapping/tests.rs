@@ -273,15 +273,6 @@ fn errors_of_images_say_what_would_be_valid() {
 }
 
 #[test]
-fn splits_that_come_later_are_refused_by_name() {
-    let text = format!("{}[episodes]\nsplit = \"gap\"\n", head("fps = 30\n[task]\ntext = \"t\""));
-    assert_eq!(
-        refused(&text),
-        "pick.toml:8:9: split = \"gap\", \"marker\" and \"ranges\" come with a later version; valid now is \"file\": one episode a file"
-    );
-}
-
-#[test]
 fn columns_count_characters_and_deep_nesting_is_an_error() {
     assert_eq!(
         refused("fps = 30\n\"grüße\" = 1 # é\n"),

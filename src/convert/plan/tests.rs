@@ -27,7 +27,8 @@ fn shifted(base: &Lane, shift_frames: u64, policy: OnMissing) -> Lane {
 fn plan(stamps_ms: &[u64], lanes: &[Lane]) -> Result<(Plan, Vec<u64>), PlanError> {
     let stamps: Vec<u64> = stamps_ms.iter().map(|ms| ms * MS).collect();
     let span = Span { first_ns: stamps[0], last_ns: *stamps.last().unwrap() };
-    let plan = Plan::make(&[stamps], lanes, Grid::shared(&[span], 100).unwrap(), &StopFlag::default())?;
+    let plan =
+        Plan::make(&[stamps], lanes, Grid::shared(&[span], 100).unwrap(), Vec::new(), &StopFlag::default())?;
     let kept = plan.kept.frames(0..u64::MAX);
     Ok((plan, kept))
 }
@@ -133,7 +134,8 @@ fn a_stop_ends_the_walk() {
     let stop = StopFlag::default();
     stop.set();
     let grid = Grid::shared(&[Span { first_ns: 0, last_ns: 0 }], 1).unwrap();
-    let stopped = Plan::make(&[vec![0u64]], &[lane(Align::Latest, None, OnMissing::Drop)], grid, &stop);
+    let stopped =
+        Plan::make(&[vec![0u64]], &[lane(Align::Latest, None, OnMissing::Drop)], grid, Vec::new(), &stop);
     assert_eq!(stopped.unwrap_err(), PlanError::Stopped);
 }
 

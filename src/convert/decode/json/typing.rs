@@ -105,6 +105,8 @@ impl<'d> SchemaReader<'d> {
             }
             Some("string") => primitive(Primitive::String),
             Some("object") => {
+                // A title is the type's name, as Foxglove's schemas give it.
+                let name = node.field("title").and_then(Value::text).unwrap_or(name);
                 self.structure(name, node, depth + 1).map(|index| Some((Kind::Struct(index), Count::One)))
             }
             Some("array") => {
