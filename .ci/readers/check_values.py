@@ -18,8 +18,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
-from grid import Episode, Truth
+from grid import Truth
 from recording import Recording
+from splits import episodes as episodes_of
 
 SHOWN = 12
 
@@ -146,10 +147,11 @@ def compare_statistics(report, name, table, row, want):
                 report.lines.append(f"{name}: stats/{feature}/{s}: is {got(s).tolist()}, must be {v.tolist()}")
 
 
-def compare_sync(report, name, entry, want):
-    """An entry of sync.json: whose it is, what was dropped, and how far frames and messages lay apart."""
-    report.same(f"{name}: source in sync.json", Path(entry["source"]).name, name)
+def compare_sync(report, name, entry, want, recording):
+    """An entry of sync.json: whose it is, where it stands, what was dropped, and how far frames and messages lay apart."""
+    report.same(f"{name}: source in sync.json", Path(entry["source"]).name, recording)
     sync = entry["sync"]
+    report.same(f"{name}: first and last grid frame in sync.json", [sync["start_ns"], sync["end_ns"]], [want.times[0], want.times[-1]])
     report.same(f"{name}: grid frames in sync.json", sync["grid_frames"], want.grid)
     report.same(f"{name}: dropped frames in sync.json", sync["dropped_frames"], want.dropped)
     own = [s for s in sync["sources"] if s["feature"] in {w["feature"] for w in want.sync}]
@@ -165,28 +167,34 @@ def check(root, mapping, truths):
     files = sorted((root / "meta" / "episodes").rglob("*.parquet"))
     episodes = [row for f in files for row in pq.read_table(f).to_pylist()]
     tasks = pd.read_parquet(root / "meta" / "tasks.parquet").sort_values("task_index").index.tolist()
-    wanted = [(t.meta["recording"], Episode(t, mapping)) for t in sorted(truths, key=lambda t: t.meta["recording"])]
-    wanted = [(name, e) for name, e in wanted if e.failed is None and e.length > 0]
+    wanted, left_out = [], {}
+    for truth in sorted(truths, key=lambda t: t.meta["recording"]):
+        kept, left_out[truth.meta["recording"]] = episodes_of(truth, mapping)
+        wanted += [(truth.meta["recording"], number, e) for number, e in enumerate(kept)]
     report = Report()
     report.same("episodes", len(episodes), len(wanted))
     if len(episodes) != len(wanted):
         raise Differences(report.lines)
     report.same("fps", info["fps"], mapping["fps"])
-    report.same("total_frames", info["total_frames"], sum(e.length for _, e in wanted))
+    report.same("total_frames", info["total_frames"], sum(e.length for *_, e in wanted))
     # Each batch that was added has a folder of its own.
     reports = sorted((root / "meta" / "roboflow").rglob("sync.json"), key=lambda path: (path.parent.name != "roboflow", path))
     sync = [entry for path in reports for entry in json.loads(path.read_text())]
     report.same("entries of sync.json", len(sync), len(wanted))
-    for row, entry, (name, want) in zip(episodes, sync, wanted):
+    for row, entry, (recording, number, want) in zip(episodes, sync, wanted):
+        name = f"{recording}, episode {number}" if "episodes" in mapping else recording
+        if number == 0:
+            said = sum("is left out" in warning for warning in entry["warnings"])
+            report.same(f"{name}: episodes left out, in sync.json", said, min(left_out[recording], 20))
         report.same(f"{name}: length", row["length"], want.length)
         table = episode_rows(root, info, row)
         compare(report, name, table, want, info["fps"], tasks)
         if not report.lines:
             compare_statistics(report, name, table, row, want)
-        compare_sync(report, name, entry, want)
+        compare_sync(report, name, entry, want, recording)
     if report.lines:
         raise Differences(report.lines)
-    dropped = sum(e.dropped for _, e in wanted)
+    dropped = sum(e.dropped for *_, e in wanted)
     return f"OK {len(wanted)} episodes, {info['total_frames']} frames, {dropped} dropped, {report.compared} values compared"
 
 

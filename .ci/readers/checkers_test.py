@@ -98,6 +98,7 @@ VALUES = {
     "one byte of a picture": lambda r: column(r, DATA, CAMERA, one(5, lambda c: c | {"bytes": c["bytes"][:-3] + b"\0" + c["bytes"][-2:]})),
     "another task": other_task,
     "a count in the sync report": lambda r: sync(r, lambda s: s.update(dropped_frames=s["dropped_frames"] + 1)),
+    "an episode's first grid frame in the sync report": lambda r: sync(r, lambda s: s.update(start_ns=s["start_ns"] + 1)),
     "a distance in the sync report": lambda r: sync(r, lambda s: s["sources"][1].update(p95_ms=s["sources"][1]["p95_ms"] + 0.01)),
     "a quantile of an episode": lambda r: column(r, EPISODES, "stats/action/q90", one(0, nudge)),
     "a picture's statistics": lambda r: column(r, EPISODES, f"stats/{CAMERA}/mean", one(1, lambda m: [[[m[0][0][0] + 0.02]]] + m[1:])),

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 NS = 1_000_000_000
+# Which of x, y, z, x, y, z, w a field of a pose has.
+POSE_FIELDS = {"pose": (0, 7), "pose.position": (0, 3), "pose.orientation": (3, 7)}
 
 
 class Truth:
@@ -43,12 +45,27 @@ class Truth:
         """One row a message: the numbers of a source, or the CRC of a picture."""
         if self.kind(topic) == "image":
             return self.column(topic, "jpeg_crc32").astype(np.int64)
+        if self.kind(topic) == "pose":
+            first, last = POSE_FIELDS[spec["field"]]
+            return self.column(topic, "values").astype(np.float64)[:, first:last]
         name = {"position": "values", "data": "values", "velocity": "velocity"}[spec["field"]]
         rows = self.column(topic, name).astype(np.float64)
         return rows[:, [self.meta["joints"].index(joint) for joint in spec["select"]]] if "select" in spec else rows
 
     def kind(self, topic):
         return self.meta["topics"][self.number[topic]]["kind"]
+
+    def quaternions(self, topic, spec):
+        """Where quaternions begin in a row, by the message's type."""
+        if self.kind(topic) != "pose":
+            return []
+        return {"pose": [3], "pose.position": [], "pose.orientation": [0]}[spec["field"]]
+
+    def texts(self, topic, clock):
+        """(stamp, text) of each message that counts, in the order of their stamps."""
+        k = self.number[topic]
+        words = [w for w, there in zip(self.meta["topics"][k]["texts"], self.rows[f"{k}/present"]) if there == 1]
+        return sorted(zip(self.stamps(topic, clock).tolist(), words), key=lambda row: row[0])
 
     def stamps(self, topic, clock):
         log = self.column(topic, "log_time_ns").astype(np.int64)
@@ -71,6 +88,13 @@ class Source:
         order = np.lexsort((truth.file_order(topic), stamps))
         self.stamps = stamps[order].tolist()
         self.rows = truth.values(topic, spec)[order]
+        forced = {"slerp": [0], "linear": []}
+        self.turns = forced[spec["interpolate"]] if "interpolate" in spec else truth.quaternions(topic, spec)
+
+    def only(self, begin, end):
+        """Forgets what lies outside: the episode is as a recording of its own."""
+        inside = slice(bisect_left(self.stamps, begin), bisect_right(self.stamps, end))
+        self.stamps, self.rows = self.stamps[inside], self.rows[inside]
 
     def at_or_before(self, t):
         return bisect_right(self.stamps, t) - 1
@@ -101,26 +125,59 @@ class Source:
         if tolerance is not None and distance > tolerance:
             return None, distance
         share = before / (before + after)
-        return self.rows[left] + (self.rows[right] - self.rows[left]) * share, distance
+        value = self.rows[left] + (self.rows[right] - self.rows[left]) * share
+        for at in self.turns:
+            value[at:at + 4] = part_of_turn(self.rows[left][at:at + 4], self.rows[right][at:at + 4], share)
+        return value, distance
+
+
+def product(p, q):
+    """Of two quaternions x, y, z, w."""
+    v = p[3] * q[:3] + q[3] * p[:3] + np.cross(p[:3], q[:3])
+    return np.append(v, p[3] * q[3] - p[:3] @ q[:3])
+
+
+def part_of_turn(a, b, share):
+    """From rotation `a` the given share of the way to `b`: `a`, and then that share of the angle of the turn that is left."""
+    a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
+    rest = product(a * [-1, -1, -1, 1], b)
+    if rest[3] < 0:
+        rest = -rest
+    size = np.linalg.norm(rest[:3])
+    if size == 0:
+        return a
+    half = np.arctan2(size, rest[3]) * share
+    return product(a, np.append(rest[:3] / size * np.sin(half), np.cos(half)))
 
 
 class Episode:
-    """What one recording must become: `columns` {feature: array or list of CRCs}, `length`, `grid`, `dropped`, `task`.
+    """What one episode of a recording must become: `columns` {feature: array or list of CRCs}, `length`, `grid`, `dropped`, `task`.
 
     `failed` names the feature for whose sake the episode must fail, when on_missing says so."""
 
-    def __init__(self, truth, mapping):
+    def __init__(self, truth, mapping, bounds):
+        begin, finish, own_task = bounds
+        rules = mapping.get("episodes", {})
         clock, fps = mapping.get("time", "log"), mapping["fps"]
         features = mapping["feature"]
         own = [f for f in features if "source" in f]
         sources = {f["name"]: [Source(truth, s, clock) for s in f["source"]] for f in own}
         spans = [s.stamps for many in sources.values() for s in many]
-        start, end = max(s[0] for s in spans), min(s[-1] for s in spans)
+        if rules.get("split") == "gap":
+            for source in (s for many in sources.values() for s in many):
+                source.only(begin, finish)
+            spans = [s.stamps for many in sources.values() for s in many]
+        self.length, self.failed = 0, None
+        if not all(spans):
+            return  # a topic says nothing in it
+        start = max(begin, *(s[0] for s in spans)) + round(rules.get("trim_start_ms", 0) * 1_000_000)
+        end = min(finish, *(s[-1] for s in spans)) - round(rules.get("trim_end_ms", 0) * 1_000_000)
         self.times = []
         while (t := start + round_half_up(len(self.times) * NS, fps)) <= end:
             self.times.append(t)
         self.grid = len(self.times)
-        self.failed = None
+        if not self.times:
+            return
         kept = np.ones(self.grid, bool)
         columns, missing, self.sync = {}, {}, []
         for f in own:
@@ -141,6 +198,9 @@ class Episode:
         # A file beside the recording holds what the truth says, if the trial put it there.
         task = mapping["task"]
         self.task = task["text"] if "text" in task else truth.meta["task"]
+        if "topic" in task and rules.get("split", "file") != "file":
+            self.task = [text for stamp, text in truth.texts(task["topic"], clock) if stamp <= end][-1]
+        self.task = own_task or self.task
 
     def column(self, sources, f):
         """The feature at every grid frame, and which of them miss a source within the tolerance."""

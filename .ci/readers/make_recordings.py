@@ -10,7 +10,8 @@ give the same bytes. It converts nothing, and knows no mapping.
 MCAP files), folder-db3 (rosbag2: several SQLite files), db3 (one SQLite file), db3-old (one of before 2023, without definitions).
 
 Topics: /joint_states (JointState, 100 Hz), /joint_command (Float64MultiArray or JointState, 50 Hz), /gripper (Float64,
-20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once). With `--image raw-…`
+20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once, or as often as --tasks
+says); with --poses /pose (PoseStamped, 40 Hz), with --markers /episode (String: "start", "stop" and others). With `--image raw-…`
 the cameras say Image or RawImage, with `depth-png` CompressedImage of compressed depth; jpeg_crc32 then is that of the pixels
 that a loader must see (red, green, blue, or 16-bit), and meta.pictures is "pixels".
 
@@ -19,7 +20,7 @@ of their log times: `k/log_time_ns`, `k/publish_time_ns`, `k/header_stamp_ns` (-
 (place in the file, over all topics), `k/present` (1 in a whole chunk, 2 in the chunk that was cut, 0 lost), and `k/values`,
 `k/velocity` (columns in the order of meta.joints, whatever the order in the message) or `k/jpeg_crc32`, `k/jpeg_size`.
 """
-import argparse, base64, io, json, shutil, sqlite3, zlib
+import argparse, base64, csv, io, json, shutil, sqlite3, zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer as FolderWriter
 from rosbags.typesys import Stores, get_typestore
 
 NS = 1_000_000_000
+PAUSE = 1_200_000_000
 JOINTS = ["base", "shoulder", "elbow", "forearm", "wrist", "flange"]
 TASKS = ["put the cup on the shelf", "öffne die Schublade", "hand over the screwdriver"]
 FIRST_DAY = 1_790_000_000 * NS
@@ -43,6 +45,7 @@ ROS_TYPES = {
     "image": "sensor_msgs/msg/CompressedImage",
     "raw": "sensor_msgs/msg/Image",
     "text": "std_msgs/msg/String",
+    "pose": "geometry_msgs/msg/PoseStamped",
 }
 
 
@@ -69,11 +72,14 @@ def plan(opt, number):
     begin = FIRST_DAY + number * 600 * NS + (0 if opt.exact else int(rng.integers(0, NS)))
     end = begin + round(opt.seconds * NS)
     position, velocity = motion(rng)
+    pauses = [begin + (end - begin) * k // (opt.pauses + 1) for k in range(1, opt.pauses + 1)]
     topics = []
 
     def add(topic, kind, rate, delay_ms, has_header, **more):
         first = 0 if opt.exact else int(rng.integers(0, 300_000_000))
         header = instants(rng, opt, begin + first, end - (0 if opt.exact else int(rng.integers(0, 200_000_000))), rate)
+        for pause in pauses:  # nobody says anything
+            header = header[(header < pause) | (header > pause + PAUSE)]
         if opt.gaps and topic in ("/joint_states", f"/camera_{opt.cameras - 1}/image/compressed"):
             middle = begin + (end - begin) * (2 if kind == "image" else 3) // 5
             header = header[(header < middle) | (header > middle + 400_000_000)]
@@ -101,9 +107,59 @@ def plan(opt, number):
     for camera in range(opt.cameras):
         t = add(f"/camera_{camera}/image/compressed", "image", 30, (12, 60), True, camera=camera)
         t["jpeg_crc32"], t["jpeg_size"] = np.zeros(len(t["log"]), np.int64), np.zeros(len(t["log"]), np.int64)
-    topics.append(dict(topic="/task", kind="text", log=np.array([begin]), publish=np.array([begin]), header=np.array([-1]),
-                       text=TASKS[number % len(TASKS)]))
+    if opt.poses:
+        t = add("/pose", "pose", 40, (0.5, 6), True)
+        t["values"] = poses(rng, t["seconds"])
+
+    def texts(topic, stamps, words):
+        log = np.sort(np.array(stamps, np.int64))
+        topics.append(dict(topic=topic, kind="text", log=log, publish=log, header=np.full(len(log), -1), texts=words))
+
+    many = range(max(opt.tasks, 1))
+    texts("/task", [begin, *rng.integers(begin, end, len(many) - 1)], [TASKS[(number + k) % len(TASKS)] for k in many])
+    if opt.markers:
+        words = [str(word) for word in rng.choice(["start", "start", "stop", "stop", "note"], opt.markers)]
+        texts("/episode", rng.integers(begin, end, opt.markers), words)
     return topics, rng
+
+
+def poses(rng, seconds):
+    """Positions, and rotations that are far apart, of either sign and never quite of length 1: x, y, z, x, y, z, w."""
+    omega, phase = rng.uniform(1, 9, 7), rng.uniform(0, 6.28, 7)
+    rows = np.sin(np.outer(seconds, omega) + phase)
+    length = np.linalg.norm(rows[:, 3:], axis=1, keepdims=True) * rng.uniform(0.9, 1.1, (len(rows), 1))
+    rows[:, 3:] *= rng.choice([-1, 1], (len(rows), 1)) / length
+    return rows
+
+
+def ranges(opt, number, topics):
+    """Episodes as a person would write them down: in seconds from the first message of a robot's topic, or in stamps."""
+    rng = np.random.default_rng([opt.seed, number, 77])
+    logs = [t["log"] for t in topics if t["kind"] != "text"]
+    first, last = min(l[0] for l in logs), max(l[-1] for l in logs)
+    entries = []
+    for k in range(opt.ranges):
+        a, b = sorted(int(n) for n in rng.integers(first, last + NS // 2, 2))
+        if k % 2:
+            entry = {"start_ns": a, "end_ns": b}
+        else:
+            entry = {"start_s": round((a - int(first)) / NS, 3), "end_s": round((b - int(first)) / NS, 6)}
+        entries.append(entry | ({"task": f'{TASKS[k % 3]}, "twice"'} if k % 3 else {}))
+    return entries
+
+
+def write_ranges(opt, stem, entries):
+    """Beside the recording, in the notation asked for."""
+    if opt.ranges_in == "json":
+        Path(f"{stem}.episodes.json").write_text(json.dumps(entries))
+    elif opt.ranges_in == "toml":
+        lines = [f"{k} = {json.dumps(v, ensure_ascii=False)}" if k else "[[episodes]]" for e in entries for k, v in [("", 0), *e.items()]]
+        Path(f"{stem}.episodes.toml").write_text("\n".join(lines) + "\n")
+    elif opt.ranges_in == "csv":
+        with open(f"{stem}.episodes.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, ["task", "start_s", "end_s", "start_ns", "end_ns"])
+            writer.writeheader()
+            writer.writerows(entries)
 
 
 def file_order(opt, topics, rng):
@@ -204,11 +260,16 @@ class RosCodec:
             data, (width, height) = np.frombuffer(image, np.uint8), size
             message = make(header=self.header(stamp, i, f"camera_{t['camera']}"), height=height, width=width, encoding=self.raw,
                            is_bigendian=0, step=len(data) // height, data=data)
+        elif kind == "pose":
+            x, y, z, *turn = map(float, t["values"][i])
+            pose = types["geometry_msgs/msg/Pose"](position=types["geometry_msgs/msg/Point"](x=x, y=y, z=z),
+                                                   orientation=types["geometry_msgs/msg/Quaternion"](*turn))
+            message = make(header=self.header(stamp, i, "world"), pose=pose)
         elif kind == "image":
             data = np.frombuffer(image, np.uint8)
             message = make(header=self.header(stamp, i, f"camera_{t['camera']}"), format=format_name, data=data)
         else:
-            message = make(data=t["text"])
+            message = make(data=t["texts"][i])
         write = self.store.serialize_cdr if self.version == 2 else self.store.serialize_ros1
         return bytes(write(message, self.type_of(kind)))
 
@@ -235,6 +296,10 @@ class JsonCodec:
                                           "encoding": text, "step": {"type": "integer"},
                                           "data": {"type": "string", "contentEncoding": "base64"}}),
             "text": ("arm.Text", {"data": text}),
+            "pose": ("foxglove.PoseInFrame", {"timestamp": stamp, "frame_id": text, "pose": {
+                "title": "foxglove.Pose", "type": "object", "properties": {
+                    "position": {"title": "foxglove.Vector3", "type": "object", "properties": dict.fromkeys("xyz", number)},
+                    "orientation": {"title": "foxglove.Quaternion", "type": "object", "properties": dict.fromkeys("xyzw", number)}}}}),
         }["raw" if kind == "image" and self.raw else kind]
         return name, json.dumps({"title": name, "type": "object", "properties": fields}).encode()
 
@@ -250,12 +315,16 @@ class JsonCodec:
                                    "step": len(image) // size[1], "data": base64.b64encode(image).decode()}
         elif kind == "image":
             message = timestamp | {"frame_id": f"camera_{t['camera']}", "format": format_name, "data": base64.b64encode(image).decode()}
+        elif kind == "pose":
+            values = t["values"][i].tolist()
+            message = timestamp | {"frame_id": "world", "pose": {"position": dict(zip("xyz", values)),
+                                                                 "orientation": dict(zip("xyzw", values[3:]))}}
         elif kind == "multiarray":
             message = {"data": t["values"][i].tolist()}
         elif kind == "scalar":
             message = {"data": float(t["values"][i][0])}
         else:
-            message = {"data": t["text"]}
+            message = {"data": t["texts"][i]}
         return json.dumps(message).encode()
 
 
@@ -316,7 +385,7 @@ class ProtobufCodec:
         elif kind == "scalar":
             message.data = float(t["values"][i][0])
         else:
-            message.data = t["text"]
+            message.data = t["texts"][i]
         return message.SerializeToString(deterministic=True)
 
 
@@ -462,6 +531,11 @@ def write(opt, path, number, topics, order):
     for k, i, data in encoded(opt, number, topics, order, codec):
         t = topics[k]
         writer.add_message(channels[k], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i, data=data)
+    if opt.ranges_in == "metadata":
+        for entry in ranges(opt, number, topics):
+            writer.add_metadata("episodes", {key: str(value) for key, value in entry.items()})
+    elif opt.ranges_in == "metadata-list":
+        writer.add_metadata("episodes", {"episodes": json.dumps(ranges(opt, number, topics))})
     writer.finish()
 
 
@@ -493,7 +567,9 @@ def save_truth(opt, path, number, topics, whole, in_cut_chunk):
     meta = dict(recording=path.name, number=number, format=opt.format, width=opt.width, height=opt.height, joints=JOINTS,
                 task=TASKS[number % len(TASKS)], truncated=opt.cut,
                 pictures="files" if opt.image in ("jpeg", "png") else "pixels",
-                topics=[{key: t[key] for key in ("topic", "kind", "camera") if key in t} for t in topics])
+                topics=[{key: t[key] for key in ("topic", "kind", "camera", "texts") if key in t} for t in topics])
+    if opt.ranges:
+        meta["ranges"] = ranges(opt, number, topics)
     arrays = {}
     for k, t in enumerate(topics):
         place = t["write_order"]
@@ -533,6 +609,12 @@ def main(argv=None):
     p.add_argument("--shuffle-joints", action="store_true", help="the joints stand in another order in each message")
     p.add_argument("--no-summary", action="store_true", help="no index and no summary at the end")
     p.add_argument("--cut", action="store_true", help="cut short in the middle of a chunk")
+    p.add_argument("--pauses", type=int, default=0, help="silences of all topics, 1.2 s each")
+    p.add_argument("--poses", action="store_true", help="a topic with positions and rotations")
+    p.add_argument("--tasks", type=int, default=1, help="messages on /task")
+    p.add_argument("--markers", type=int, default=0, help="messages on /episode")
+    p.add_argument("--ranges", type=int, default=0, help="episodes that are written down")
+    p.add_argument("--ranges-in", choices=["json", "toml", "csv", "metadata", "metadata-list"], default="json")
     p.add_argument("--truth", choices=["npz", "json"], default="npz")
     p.add_argument("--name", default="recording")
     p.add_argument("--quiet", action="store_true")
@@ -544,6 +626,8 @@ def main(argv=None):
         p.error(f"--format {opt.format} has no chunks to cut and no summary to leave out")
     if opt.format == "protobuf" and opt.image not in ("jpeg", "png"):
         p.error("--format protobuf has pictures as files only")
+    if opt.format == "protobuf" and opt.poses:
+        p.error("--format protobuf has no poses")
     opt.out.mkdir(parents=True, exist_ok=True)
     for number in range(opt.episodes):
         path = opt.out / f"{opt.name}_{number:03d}{ENDINGS.get(opt.format, '.mcap')}"
@@ -553,6 +637,8 @@ def main(argv=None):
             opt.format, write)(opt, path, number, topics, order)
         whole, in_cut_chunk = cut(path) if opt.cut else (len(order), 0)
         save_truth(opt, path, number, topics, whole, in_cut_chunk)
+        if opt.ranges:
+            write_ranges(opt, path.with_suffix(""), ranges(opt, number, topics))
         if not opt.quiet:
             files = path.iterdir() if path.is_dir() else [path]
             print(f"{path.name}: {len(order)} messages, {sum(file.stat().st_size for file in files)} bytes" + (f", cut after {whole}" if opt.cut else ""))

@@ -7,9 +7,10 @@ from make_recordings import JOINTS
 
 
 def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_missing=None, select=None, command="data",
-            velocity=False, gripper=False, scalar=False, shift=None, task=None, task_file=None):
+            velocity=False, gripper=False, scalar=False, shift=None, task=None, task_file=None, pose=None, episodes=None):
     """A mapping of `cameras` cameras, the joints and the command. `select`: all joints by name; [] leaves the key out.
-    `shift`: the action is the state so many frames later."""
+    `shift`: the action is the state so many frames later. `pose`: a field of /pose. `episodes`: the keys of that table;
+    of ranges the task is a text for those that have none."""
     lines = [f"fps = {fps}", 'robot_type = "made-up arm"']
     if time:
         lines.append(f'time = "{time}"')
@@ -35,6 +36,8 @@ def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_m
     if gripper:
         state.append({"topic": "/gripper", "field": "data"})
     feature("observation.state", state)
+    if pose:
+        feature("observation.pose", [{"topic": "/pose"} | pose])
     if scalar:
         feature("observation.gripper", [{"topic": "/gripper", "field": "data"}])
     if shift is None:
@@ -46,4 +49,6 @@ def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_m
     for camera in range(cameras):
         pictures = None if align is None else "nearest" if align == "linear" else align
         feature(f"observation.images.camera_{camera}", [{"topic": f"/camera_{camera}/image/compressed"}], "image", pictures)
+    if episodes:
+        lines += ["", "[episodes]", *(f"{key} = {json.dumps(value)}" for key, value in episodes.items())]
     return "\n".join(lines) + "\n"

@@ -149,6 +149,7 @@ class Recording:
         self.meta = {"recording": Path(path).name, "task": None}
         images = {s["topic"] for f in mapping["feature"] if f.get("kind") in ("image", "video") for s in f["source"]}
         wanted = {s["topic"] for f in mapping["feature"] for s in f.get("source", [])}
+        self.between = {s["topic"] for f in mapping["feature"] if f.get("align") == "linear" for s in f.get("source", [])}
         task = mapping["task"].get("topic")
         self.images, self.topics = images, {topic: [] for topic in wanted}
         for place, (topic, log, publish, message) in enumerate(decoded(path, wanted | {task})):
@@ -160,6 +161,13 @@ class Recording:
 
     def kind(self, topic):
         return "image" if topic in self.images else "values"
+
+    def quaternions(self, topic, spec):
+        """None: no trial aligns rotations of a recording without a truth file. One that did would have to say where they stand."""
+        held = self.topics[topic][0][4]
+        if topic in self.between and "Quaternion" in repr(field(held, spec["field"])):
+            raise NotImplementedError(f"{topic} has rotations, and nobody says where")
+        return []
 
     def stamps(self, topic, clock):
         rows = self.topics[topic]

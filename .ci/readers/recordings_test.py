@@ -9,7 +9,7 @@ import numpy as np
 
 import make_recordings
 from grid import Truth
-from recording import decoded, field, picture, stamp
+from recording import decoded, field, numbers, picture, stamp
 
 OPTIONS = [
     ["--format", "cdr", "--jitter", "--gaps", "--out-of-order", "--shuffle-joints", "--ties"],
@@ -21,6 +21,8 @@ OPTIONS = [
     ["--format", "folder-db3", "--jitter", "--ties"],
     ["--format", "db3", "--jitter", "--shuffle-joints"],
     ["--format", "db3-old", "--gaps"],
+    ["--format", "cdr", "--poses", "--tasks", "4", "--markers", "9", "--pauses", "1", "--jitter"],
+    ["--format", "json", "--poses", "--ranges", "3", "--ranges-in", "metadata"],
 ]
 
 
@@ -43,7 +45,9 @@ def compare(path, truth):
             data = picture(message)
             assert zlib.crc32(data) == row("jpeg_crc32") and len(data) == row("jpeg_size"), (topic, i)
         elif kind == "text":
-            assert data == truth.meta["task"]
+            assert data == truth.meta["topics"][k]["texts"][i]
+        elif kind == "pose":
+            assert np.array_equal(numbers(field(message, "pose")), row("values")), (topic, i)
         else:
             assert np.array_equal(np.atleast_1d(data), row("values")), (topic, i)
     whole = {t: int((truth.rows[f"{k}/present"] == 1).sum()) for t, k in truth.number.items()}

@@ -178,7 +178,7 @@ impl Tap {
                 let found = numbers.quaternions.as_ref();
                 found.map_or(Vec::new(), |found| found.among(numbers.width.unwrap_or(0)))
             }
-            Self::Text(_) | Self::Image { .. } => Vec::new(),
+            Self::Text(_) | Self::Picture(_) => Vec::new(),
         }
     }
 
