@@ -19,4 +19,5 @@ mod leases;
 mod replay;
 mod scanner;
 mod signals;
+mod split;
 mod storm;

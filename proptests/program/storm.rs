@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A lease that is over soon: 3 s.
 const LEASE: Duration = Duration::from_secs(3);
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
 
