@@ -1,6 +1,6 @@
 //! Datasets with videos: one of ours, and what is done to one of lerobot's.
 
-use crate::edit::{delete, edit_bytes, edit_json, edit_parquet};
+use crate::edit::{delete, edit_bytes, edit_json, edit_parquet, edit_text};
 use crate::{EPISODES, INFO, Mutation, report};
 use arrow::array::ArrayRef;
 use roboflow::convert::mapping::Mapping;
@@ -113,7 +113,7 @@ pub(crate) const VIDEO_MUTATIONS: &[Mutation] = &[
         edit_bytes(s, VIDEO, b"stss", |bytes, at| bytes[at + 15] = 2);
     }),
     (Rule::VideoGop, VIDEO, "info.json says 1", |s| {
-        edit_json(s, INFO, |info| info["features"][CAMERA]["info"]["video.g"] = json!(1))
+        edit_text(s, INFO, "\"video.g\": 2", "\"video.g\": 1");
     }),
     (Rule::InfoPaths, INFO, "video_path is null", |s| {
         edit_json(s, INFO, |info| info["video_path"] = Value::Null)
