@@ -10,7 +10,7 @@ mod supervise;
 
 use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
 use crate::cli::exit::{Code, Failure, OrExit, Outcome, session_failure};
-use crate::cli::mapping::MappingArgs;
+use crate::cli::mapping::{MappingArgs, missing_here};
 use crate::cli::output::notice;
 use crate::clock::Clock;
 use crate::config::{self, Defaults, WorkerConfig};
@@ -188,6 +188,9 @@ impl Plan {
         };
         if request.append {
             MappingArgs::check_appends(&mapping)?;
+        }
+        if let Some(missing) = missing_here(&mapping)? {
+            return Err(Failure::new(Code::Config, missing));
         }
         let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };
         let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;

@@ -3,8 +3,8 @@
 
     check_structure.py DATASET
 
-Ends with a line that begins with OK, or with every rule that is broken and exit code 1. It knows no recording and compares no
-values with one: `check_values.py` does. Datasets with video are refused: nothing here reads frames of an mp4.
+Every frame of every video is decoded. Ends with a line that begins with OK, or with every rule that is broken and exit code 1. It
+knows no recording and compares no values with one: `check_values.py` does.
 """
 import glob, json, sys, tempfile
 from io import BytesIO
@@ -18,7 +18,10 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard
 from PIL import Image
 
+import videos
+
 INDEX_FEATURES = {"timestamp": "float32", "frame_index": "int64", "episode_index": "int64", "index": "int64", "task_index": "int64"}
+PICTURES = ("image", "video")
 STATISTICS = ["min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"]
 ARROW = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_(), "string": pa.string()}
 
@@ -38,6 +41,8 @@ def loader_features(features):
     out = {}
     for name, f in features.items():
         shape, dtype = tuple(f["shape"]), f["dtype"]
+        if dtype == "video":
+            continue
         if dtype == "image":
             out[name] = datasets.Image()
         elif shape == (1,):
@@ -63,16 +68,18 @@ def check_info(rules, info):
         rules.hold(info.get(key) == value, f"info.json: {key} is not {value}")
     rules.hold(info["splits"] == {"train": f"0:{info['total_episodes']}"}, "info.json: splits does not name every episode")
     rules.hold("robot_type" in info, "info.json: no robot_type")
-    rules.hold(info.get("video_path", 1) is None, "info.json: video_path is not null in a dataset without video")
     features = info["features"]
+    has_video = any(f["dtype"] == "video" for f in features.values())
+    path = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4" if has_video else None
+    rules.hold(info.get("video_path", 1) == path, f"info.json: video_path is not {path}")
     rules.hold(list(features)[-5:] == list(INDEX_FEATURES), "info.json: the five index features are not the last ones")
     for name, dtype in INDEX_FEATURES.items():
         f = features.get(name, {})
         rules.hold(f.get("dtype") == dtype and f.get("shape") == [1], f"info.json: {name} is not {dtype} [1]")
     for name, f in features.items():
         rules.hold("/" not in name, f"info.json: a slash in the name {name}")
-        rules.hold(f["dtype"] in {*ARROW, "image"}, f"info.json: {name} has dtype {f['dtype']}")
-        if f["dtype"] == "image":
+        rules.hold(f["dtype"] in {*ARROW, "image", "video"}, f"info.json: {name} has dtype {f['dtype']}")
+        if f["dtype"] in PICTURES:
             rules.hold(f["names"] == ["height", "width", "channels"] and f["shape"][2] == (1 if is_depth(f) else 3), f"info.json: {name} is not height, width, 3 channels")
         elif f["names"] is not None:
             rules.hold(len(f["names"]) == f["shape"][0], f"info.json: {name} has as many names as elements")
@@ -84,9 +91,10 @@ def check_data(rules, root, info, paths):
     for path in paths:
         file, where = pq.ParquetFile(path), Path(path).relative_to(root)
         schema = file.schema_arrow
-        rules.hold(schema.names == list(info["features"]), f"{where}: columns are not the features in their order")
+        own = {name: f for name, f in info["features"].items() if f["dtype"] != "video"}
+        rules.hold(schema.names == list(own), f"{where}: columns are not the features in their order")
         rules.hold(b"huggingface" in (schema.metadata or {}), f"{where}: no huggingface metadata")
-        for name, f in info["features"].items():
+        for name, f in own.items():
             want = arrow_type(f)
             if want is not None:
                 rules.hold(schema.field(name).type == want, f"{where}: {name} is {schema.field(name).type}, not {want}")
@@ -153,7 +161,7 @@ def check_stats(rules, where, f, stats, frames):
         return
     if not rules.hold(all(stats.get(s) is not None for s in STATISTICS), f"{where}: one of {', '.join(STATISTICS)} is missing"):
         return
-    shape = (f["shape"][2], 1, 1) if f["dtype"] == "image" else tuple(f["shape"])
+    shape = (f["shape"][2], 1, 1) if f["dtype"] in PICTURES else tuple(f["shape"])
     for s in STATISTICS:
         got = np.array(stats[s], dtype=float)
         rules.hold(got.shape == ((1,) if s == "count" else shape), f"{where}/{s}: shape {got.shape}")
@@ -161,8 +169,8 @@ def check_stats(rules, where, f, stats, frames):
     ordered = [np.array(stats[s], dtype=float) for s in ("min", "q01", "q10", "q50", "q90", "q99", "max")]
     rules.hold(all((a <= b + 1e-6 * (1 + abs(b))).all() for a, b in zip(ordered, ordered[1:])), f"{where}: quantiles out of order")
     count = stats["count"][0]
-    rules.hold(0 < count <= frames if f["dtype"] == "image" else count == frames, f"{where}/count: {count} of {frames} frames")
-    if f["dtype"] == "image":
+    rules.hold(0 < count <= frames if f["dtype"] in PICTURES else count == frames, f"{where}/count: {count} of {frames} frames")
+    if f["dtype"] in PICTURES:
         most = 65535 if is_depth(f) else 1
         rules.hold(ordered[0].min() >= 0 and ordered[-1].max() <= most, f"{where}: pixels are not within 0 and {most}")
 
@@ -171,7 +179,7 @@ def check_numbers(rules, data, info, stats):
     """The statistics of the whole dataset against its own numbers, where they are exact."""
     for name, f in info["features"].items():
         check_stats(rules, f"stats.json: {name}", f, stats.get(name, {}), info["total_frames"])
-        if f["dtype"] in ("image", "string") or len(f["shape"]) == 2 or name not in stats:
+        if f["dtype"] in (*PICTURES, "string") or len(f["shape"]) == 2 or name not in stats:
             continue
         x = np.asarray(data[name], dtype=np.float64).reshape(info["total_frames"], -1)
         for s, got in (("min", x.min(0)), ("max", x.max(0)), ("mean", x.mean(0)), ("std", x.std(0))):
@@ -199,6 +207,51 @@ def check_card(rules, root):
     rules.hold("LeRobot" in (card.data.tags or []), "README.md: not tagged as LeRobot")
 
 
+def check_videos(rules, root, info):
+    """Every frame of every file: its time, and that the episodes are where their rows say."""
+    rows = [row for f in sorted(glob.glob(f"{root}/meta/episodes/*/*.parquet")) for row in pq.read_table(f).to_pylist()]
+    fps, frames_read = info["fps"], 0
+    for name, f in info["features"].items():
+        if f["dtype"] != "video":
+            continue
+        files = {}
+        for e in rows:
+            place = e[f"videos/{name}/chunk_index"], e[f"videos/{name}/file_index"]
+            files.setdefault(place, []).append(e)
+        numbers = [chunk * info["chunks_size"] + file for chunk, file in files]
+        rules.hold(numbers == list(range(len(numbers))), f"{name}: episodes are not in its files in order")
+        for (chunk, file), episodes in files.items():
+            path = root / info["video_path"].format(video_key=name, chunk_index=chunk, file_index=file)
+            where = path.relative_to(root)
+            if not rules.hold(path.is_file(), f"{where}: not there"):
+                continue
+            small = path.stat().st_size <= info["video_files_size_in_mb"] * 2**20
+            rules.hold(small or len(episodes) == 1, f"{where}: too large for several episodes")
+            frames, got = videos.frames(path)
+            frames_read += len(frames)
+            said = f["info"]
+            want = {"streams": 1, "codec": said["video.codec"], "width": said["video.width"], "height": said["video.height"],
+                    "pix_fmt": said["video.pix_fmt"], "fps": fps, "start": 0, "b_frames": 0, "matrix": 6, "range": 1}
+            if said["video.codec"] == "av1":  # a decoder's delay, not of the stream
+                want.pop("b_frames")
+            for key, value in want.items():
+                rules.hold(got[key] == value, f"{where}: {key} is {got[key]}, not {value}")
+            rules.hold([got["height"], got["width"], 3] == f["shape"], f"{where}: not of the shape {f['shape']}")
+            rules.hold((said["video.fps"], said["video.channels"], said["has_audio"], said["is_depth_map"]) == (fps, 3, False, False), f"{name}: info")
+            late = [k for k, (at, _, _) in enumerate(frames) if abs(at - k / fps) > videos.TOLERANCE_S]
+            rules.hold(not late, f"{where}: {len(late)} frames are not at their time, the first is {late[:1]}")
+            at = 0
+            for e in episodes:
+                n, span = e["length"], (e[f"videos/{name}/from_timestamp"], e[f"videos/{name}/to_timestamp"])
+                rules.hold(np.allclose(span, (at / fps, (at + n) / fps), rtol=0, atol=1e-6), f"{where}: episode {e['episode_index']} is not at {span}")
+                rules.hold(at >= len(frames) or frames[at][2], f"{where}: episode {e['episode_index']} does not begin with a key frame")
+                at += n
+            rules.hold(len(frames) == at, f"{where}: {len(frames)} frames, the episodes have {at}")
+            gaps = np.diff([k for k, (_, _, key) in enumerate(frames) if key])
+            rules.hold(not len(gaps) or gaps.max() <= said["video.g"], f"{where}: {gaps.max(initial=0)} frames from key frame to key frame")
+    return frames_read
+
+
 def check(root):
     rules = Rules()
     info = json.loads((root / "meta/info.json").read_text())
@@ -213,16 +266,18 @@ def check(root):
                 rules.hold([first.height, first.width] == f["shape"][:2], f"{name}: pictures of {first.size}")
         rules.hold(len(data) == info["total_frames"], "data: not as many rows as info.json says")
         rules.hold(data["index"][:] == list(range(len(data))), "data: index is not the row's number")
-        flat = {n: np.array(data[n][:]) for n, f in info["features"].items() if f["dtype"] not in ("image", "string")}
+        flat = {n: np.array(data[n][:]) for n, f in info["features"].items() if f["dtype"] not in (*PICTURES, "string")}
         tasks = check_tasks(rules, root, info)
         check_episodes(rules, root, info, flat, tasks)
         check_numbers(rules, flat, info, json.loads((root / "meta/stats.json").read_text()))
         rows = {n: data.cast_column(n, datasets.Image(decode=False))[n][:] for n, f in info["features"].items() if f["dtype"] == "image"}
         check_images(rules, rows, info)
     check_card(rules, root)
+    decoded = check_videos(rules, root, info)
     left = [str(p.relative_to(root)) for p in root.rglob("*") if p.name.endswith((".tmp", ".part")) or p.name.startswith(".tmp")]
     rules.hold(not left, f"unfinished files left behind: {left}")
-    return rules.broken, f"OK {info['total_episodes']} episodes, {info['total_frames']} frames"
+    filmed = f", {decoded} frames of videos" if decoded else ""
+    return rules.broken, f"OK {info['total_episodes']} episodes, {info['total_frames']} frames{filmed}"
 
 
 def main():

@@ -6,7 +6,8 @@
 TRUTH is a truth file, or a recording that has none: then readers that are not ours say what is in it.
 
 Vectors must be equal as float32, bit for bit (between two messages: within one step of float32), pictures by the CRC of
-their bytes, or of their pixels where the recording has no files, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
+their bytes, or of their pixels where the recording has no files, frames of videos by being near that picture and nearer than to
+those of the frames around, the task by its text, timestamps exactly frame_index / fps, and the counts of kept and dropped frames. The
 statistics of each episode are computed again by numpy. Ends with a line that begins with OK, or with the first differences and
 exit code 1. It does not check the layout: `check_structure.py` does.
 """
@@ -18,10 +19,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
+import videos
 from grid import Episode, Truth
-from recording import Recording
+from recording import Recording, decoded, picture
 
 SHOWN = 12
+# What an encoder leaves of a picture, at the least; and how much farther the pictures of the frames around must be.
+NEAR_DB, APART_DB = 28.0, 1.0
 
 
 class Differences(Exception):
@@ -73,21 +77,56 @@ def matrix(column):
                     if rows and isinstance(rows[0], list) else column.to_numpy().dtype)
 
 
-def opened(cell):
+def opened(file):
     """The pixels as a loader sees them: red, green and blue, or 16-bit distances."""
-    return np.asarray(Image.open(io.BytesIO(cell["bytes"])))
+    return np.asarray(Image.open(io.BytesIO(file)))
 
 
-def compare(report, name, table, want, fps, tasks):
+class Film:
+    """An episode's frames of a video, and the recording's pictures of its topic by their CRC."""
+
+    def __init__(self, root, info, row, feature, source, topic):
+        place = {"chunk_index": row[f"videos/{feature}/chunk_index"], "file_index": row[f"videos/{feature}/file_index"]}
+        path = root / info["video_path"].format(video_key=feature, **place)
+        if path not in Film.read:
+            Film.read = {path: videos.frames(path)[0]}
+        begin = round(row[f"videos/{feature}/from_timestamp"] * info["fps"])
+        self.frames = [luma for _, luma, _ in Film.read[path][begin : begin + row["length"]]]
+        files = (picture(message) for _, _, _, message in decoded(source, {topic}))
+        self.pictures = {zlib.crc32(file): file for file in files}
+
+    read = {}  # the file at hand
+
+
+def compare_film(report, what, film, rows):
+    n = len(rows)
+    report.same(f"{what}: frames", len(film.frames), n)
+    known = {}
+    def near(k, crc):
+        if crc not in known:
+            known[crc] = videos.luma(film.pictures[crc])
+        return videos.psnr(film.frames[k], known[crc])
+    for k in range(min(n, len(film.frames))):
+        report.compared += 1
+        got = near(k, rows[k])
+        others = [near(k, rows[j]) for j in (k - 1, k + 1) if 0 <= j < n and rows[j] != rows[k]]
+        if got < NEAR_DB or got < max(others, default=0) + APART_DB:
+            report.lines.append(f"{what}, frame {k}: {got:.1f} dB from its picture, {max(others, default=0):.1f} dB from one beside")
+            return
+
+
+def compare(report, name, table, want, fps, tasks, films):
     n = want.length
     report.same(f"{name}: frames", table.num_rows, n)
     if table.num_rows != n:
         return
     for feature, rows in want.columns.items():
-        if feature not in table.column_names:
+        if feature in films:
+            compare_film(report, f"{name}: {feature}", films[feature], rows)
+        elif feature not in table.column_names:
             report.lines.append(f"{name}: no column {feature}")
         elif feature in want.images:
-            told_by = {"files": lambda cell: cell["bytes"], "pixels": lambda cell: opened(cell).tobytes()}[want.pictures]
+            told_by = {"files": lambda cell: cell["bytes"], "pixels": lambda cell: opened(cell["bytes"]).tobytes()}[want.pictures]
             got = [zlib.crc32(told_by(cell)) for cell in table[feature].to_pylist()]
             report.compared += n
             wrong = [k for k in range(n) if got[k] != rows[k]]
@@ -121,14 +160,15 @@ def thinned(pixels):
     return pixels[::stride, ::stride].reshape(-1, 3 if pixels.ndim == 3 else 1)
 
 
-def compare_statistics(report, name, table, row, want):
+def compare_statistics(report, name, table, row, want, films):
     """The episode's statistics against its own frames, which have been found right before."""
     n = want.length
     for feature in want.columns:
         got = lambda s: np.array(row[f"stats/{feature}/{s}"], dtype=float).reshape(-1)
         if feature in want.images:
             sampled = max(min(100, n), min(int(n**0.75), 10000))
-            cells = table[feature].to_pylist()
+            film = films.get(feature)
+            cells = [film.pictures[crc] for crc in want.columns[feature]] if film else [c["bytes"] for c in table[feature].to_pylist()]
             x = np.concatenate([thinned(opened(cells[k])) for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)])
             if x.shape[1] == 1:  # distances: exact, and in their own unit
                 x = x.astype(np.float64)
@@ -160,7 +200,8 @@ def compare_sync(report, name, entry, want):
             report.same(f"{name}: {must['feature']} from {must['topic']}: {key}", got[key] if not near else value, value)
 
 
-def check(root, mapping, truths):
+def check(root, mapping, truths, sources):
+    """`sources`: the recordings' files by their names."""
     info = json.loads((root / "meta" / "info.json").read_text())
     files = sorted((root / "meta" / "episodes").rglob("*.parquet"))
     episodes = [row for f in files for row in pq.read_table(f).to_pylist()]
@@ -180,9 +221,11 @@ def check(root, mapping, truths):
     for row, entry, (name, want) in zip(episodes, sync, wanted):
         report.same(f"{name}: length", row["length"], want.length)
         table = episode_rows(root, info, row)
-        compare(report, name, table, want, info["fps"], tasks)
+        films = {f["name"]: Film(root, info, row, f["name"], sources[name], f["source"][0]["topic"])
+                 for f in mapping["feature"] if f.get("kind") == "video"}
+        compare(report, name, table, want, info["fps"], tasks, films)
         if not report.lines:
-            compare_statistics(report, name, table, row, want)
+            compare_statistics(report, name, table, row, want, films)
         compare_sync(report, name, entry, want)
     if report.lines:
         raise Differences(report.lines)
@@ -199,7 +242,8 @@ def main(argv=None):
     mapping = tomllib.loads(opt.mapping.read_text())
     try:
         truths = [Truth(t) if ".truth" in t.suffixes else Recording(t, mapping) for t in opt.truth]
-        print(check(opt.dataset, mapping, truths))
+        sources = {t.meta["recording"]: given.with_name(t.meta["recording"]) for t, given in zip(truths, opt.truth)}
+        print(check(opt.dataset, mapping, truths, sources))
     except Differences as found:
         lines = found.args[0]
         print(f"{len(lines)} differences in {opt.dataset}", *lines[:SHOWN], sep="\n  ")

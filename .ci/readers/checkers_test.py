@@ -129,23 +129,73 @@ FORM = {
     "half a data file": lambda r: (r / DATA).write_bytes((r / DATA).read_bytes()[:5000]),
 }
 
+FILM = "videos/observation.images.camera_0/chunk-000/file-000.mp4"
+SPAN = "videos/observation.images.camera_0/from_timestamp"
+FILM_VALUES = {
+    "frames of a camera in another order": lambda r: swap_samples(r / FILM, 3, 9),
+    "the frames of the other camera": lambda r: shutil.copy(r / FILM.replace("camera_0", "camera_1"), r / FILM),
+}
+FILM_FORM = {
+    "a film left out": lambda r: (r / FILM).unlink(),
+    "half a film": lambda r: (r / FILM).write_bytes((r / FILM).read_bytes()[:5000]),
+    "an episode at another time": lambda r: column(r, EPISODES, SPAN, one(1, lambda t: t + 0.5)),
+    "frames that last too long": lambda r: box(r / FILM, b"stts", lambda b, at: b.__setitem__(at + 18, b[at + 18] + 1)),
+    "another codec in info.json": lambda r: film_info(r, **{"video.codec": "av1"}),
+    "no path of films": lambda r: info(r, video_path=None),
+}
+
+
+def box(path, kind, edit):
+    """Changes bytes of a file from the place on where a box's type stands first."""
+    data = bytearray(path.read_bytes())
+    edit(data, data.find(kind))
+    path.write_bytes(bytes(data))
+
+
+def swap_samples(path, one, two):
+    """Changes the places of two groups of frames: in a file of one chunk, sizes and bytes."""
+    data = bytearray(path.read_bytes())
+    at = data.find(b"stsz") + 16
+    count = int.from_bytes(data[at - 4 : at])
+    sizes = [int.from_bytes(data[at + 4 * k : at + 4 * k + 4]) for k in range(count)]
+    begin = data.find(b"mdat", at) + 4
+    samples = []
+    for size in sizes:
+        samples.append(bytes(data[begin : begin + size]))
+        begin += size
+    groups = [samples[k : k + 2] for k in range(0, count, 2)]
+    groups[one], groups[two] = groups[two], groups[one]
+    samples = [sample for group in groups for sample in group]
+    data[at : at + 4 * count] = b"".join(len(s).to_bytes(4) for s in samples)
+    data[-sum(sizes) :] = b"".join(samples)
+    path.write_bytes(bytes(data))
+
+
+def film_info(root, **values):
+    path = root / "meta/info.json"
+    said = json.loads(path.read_text())
+    said["features"]["observation.images.camera_0"]["info"].update(values)
+    path.write_text(json.dumps(said))
+
 
 def main():
     program = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         make_recordings.main([str(folder / "in"), "--episodes", "2", "--seconds", "2", "--jitter", "--quiet", "--gaps"])
-        (folder / "mapping.toml").write_text(mapping(2, task="fold the towel", tolerance_ms=80))
-        good, truths = folder / "good", sorted((folder / "in").glob("*.npz"))
-        expect(call("run", program, "run", *sorted((folder / "in").glob("*.mcap")), "--out", good, "--mapping", folder / "mapping.toml"))
-        python = sys.executable
-        form = lambda root: [call("check_structure.py", python, HERE / "check_structure.py", root), call("validate", program, "validate", root)]
-        values = lambda root: [call("check_values.py", python, HERE / "check_values.py", root, "--mapping", folder / "mapping.toml", *truths)]
-        for done in form(good) + values(good):
-            expect(done)
-        blind = []
-        for breaches, look in ((VALUES, values), (FORM, form)):
-            for name, spoil in breaches.items():
+        truths, python, blind = sorted((folder / "in").glob("*.npz")), sys.executable, []
+        tried = 0
+        for kind, breaches_of_values, breaches_of_form in (("image", VALUES, FORM), ("video", FILM_VALUES, FILM_FORM)):
+            good, mapped = folder / f"good-{kind}", folder / f"{kind}.toml"
+            mapped.write_text(mapping(2, task="fold the towel", tolerance_ms=80, pictures=kind))
+            expect(call("run", program, "run", *sorted((folder / "in").glob("*.mcap")), "--out", good, "--mapping", mapped))
+            form = lambda root: [call("check_structure.py", python, HERE / "check_structure.py", root), call("validate", program, "validate", root)]
+            values = lambda root: [call("check_values.py", python, HERE / "check_values.py", root, "--mapping", mapped, *truths)]
+            for done in form(good) + values(good):
+                expect(done)
+            every = [(name, spoil, look) for breaches, look in ((breaches_of_values, values), (breaches_of_form, form)) for name, spoil in breaches.items()]
+            tried += len(every)
+            for name, spoil, look in every:
                 bad = folder / "bad"
                 shutil.copytree(good, bad)
                 spoil(bad)
@@ -157,7 +207,7 @@ def main():
                 shutil.rmtree(bad)
     if blind:
         sys.exit("these saw nothing:\n  " + "\n  ".join(blind))
-    print(f"all {len(VALUES) + len(FORM)} breaches were seen")
+    print(f"all {tried} breaches were seen")
 
 
 if __name__ == "__main__":

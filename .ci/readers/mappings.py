@@ -7,9 +7,9 @@ from make_recordings import JOINTS
 
 
 def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_missing=None, select=None, command="data",
-            velocity=False, gripper=False, scalar=False, shift=None, task=None, task_file=None):
+            velocity=False, gripper=False, scalar=False, shift=None, task=None, task_file=None, pictures="image", video=None):
     """A mapping of `cameras` cameras, the joints and the command. `select`: all joints by name; [] leaves the key out.
-    `shift`: the action is the state so many frames later."""
+    `shift`: the action is the state so many frames later. `pictures`: the cameras' kind. `video`: the keys of [video]."""
     lines = [f"fps = {fps}", 'robot_type = "made-up arm"']
     if time:
         lines.append(f'time = "{time}"')
@@ -44,6 +44,8 @@ def mapping(cameras=2, *, fps=30, time=None, align=None, tolerance_ms=None, on_m
         if on_missing:
             lines.append(f'on_missing = "{on_missing}"')
     for camera in range(cameras):
-        pictures = None if align is None else "nearest" if align == "linear" else align
-        feature(f"observation.images.camera_{camera}", [{"topic": f"/camera_{camera}/image/compressed"}], "image", pictures)
+        chosen = None if align is None else "nearest" if align == "linear" else align
+        feature(f"observation.images.camera_{camera}", [{"topic": f"/camera_{camera}/image/compressed"}], pictures, chosen)
+    if video:
+        lines += ["", "[video]", *(f"{key} = {json.dumps(value)}" for key, value in video.items())]
     return "\n".join(lines) + "\n"

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Converts generated recordings of many kinds, and lets independent readers judge every dataset that comes out.
 
-    matrix.py ROBOFLOW [CASE...]     ROBOFLOW is the program; without names, every case runs
+    matrix.py ROBOFLOW [CASE...]     ROBOFLOW is the program; without names, every case that needs no other program runs
 
 For each case: recordings with a known truth, or real ones; `roboflow run`, `roboflow validate`, then `check_structure.py` and
 `check_values.py`. The cases cover encodings, compressions, alignments, clocks, policies, and recordings that are damaged. It
 ends with a line of counts, and exit code 1 if a case failed. --keep FOLDER keeps the files of all cases.
 """
-import argparse, subprocess, sys, tempfile, time
+import argparse, shutil, subprocess, sys, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Case:
     v21: bool = False
     task_files: bool = False
     input_folder: bool = False
+    needs: str | None = None  # a program that must be there: such cases only run when they are asked for
 
 
 TURTLE = """
@@ -118,6 +119,14 @@ CASES = [
     Case("inferred-folder", "--format folder --jitter --episodes 2", None),
     Case("inferred-db3", "--format db3-old --jitter", None),
     Case("folders-found", "--format folder --jitter --episodes 2 --seconds 3", run=["--workers", "2"], input_folder=True),
+    Case("video", "--episodes 2 --jitter --gaps", {"pictures": "video"}),
+    Case("video-held", "--gaps --jitter", {"pictures": "video", "tolerance_ms": 40, "on_missing": "hold", "fps": 50}),
+    Case("video-nearest-png", "--jitter --image png --size 97x63", {"pictures": "video", "align": "nearest", "video": {"quality": 18}}),
+    Case("video-large", "--jitter --size 640x480 --seconds 2 --cameras 1", {"pictures": "video", "video": {"preset": "medium"}}),
+    Case("video-inferred", "--episodes 3 --jitter --seconds 3", None, run=["--video-encoder", "openh264", "--segment-frames", "37"]),
+    Case("video-x264", "--episodes 2 --jitter", {"pictures": "video"}, run=["--video-encoder", "ffmpeg:libx264"], needs="ffmpeg"),
+    Case("video-svtav1", "--episodes 2 --jitter", {"pictures": "video", "video": {"encoder": "ffmpeg:libsvtav1"}}, needs="ffmpeg"),
+    Case("video-aom", "--jitter --cameras 1 --seconds 3", {"pictures": "video", "video": {"encoder": "ffmpeg:libaom-av1"}}, needs="ffmpeg"),
     Case("real-ros2", ["turtlesim/turtlesim_ros2.mcap"], TURTLE),
     Case("real-ros1", ["turtlesim/turtlesim_ros1.mcap"], TURTLE.replace("latest", "linear")),
     Case("real-both", ["turtlesim/turtlesim_ros2.mcap", "turtlesim/turtlesim_ros1.mcap"], None),
@@ -237,15 +246,19 @@ def main():
     p.add_argument("program", type=Path)
     p.add_argument("case", nargs="*")
     p.add_argument("--seed", type=int, default=11, help="of the first case; each next one adds 1")
+    p.add_argument("--needs", help="run the cases that need this program, which must be in PATH, and no others")
     p.add_argument("--keep", type=Path, help="a folder in which the cases' files stay")
     opt = p.parse_intermixed_args()
     unknown = set(opt.case) - {c.name for c in CASES}
     if unknown:
         p.error(f"no case {', '.join(unknown)}; there are {', '.join(c.name for c in CASES)}")
+    if opt.needs and not shutil.which(opt.needs):
+        sys.exit(f"there is no {opt.needs} in PATH")
+    chosen = opt.case or [c.name for c in CASES if c.needs == opt.needs]
     failed, results = 0, []
     with tempfile.TemporaryDirectory() as temporary:
         for n, case in enumerate(CASES):
-            if opt.case and case.name not in opt.case:
+            if case.name not in chosen:
                 continue
             folder = (opt.keep or Path(temporary)) / case.name
             folder.mkdir(parents=True)
@@ -258,8 +271,7 @@ def main():
             results.append((case, said))
             print(f"{case.name:20} {time.monotonic() - begun:5.1f} s  {said}", flush=True)
     show_table(results)
-    total = len(opt.case or CASES)
-    print(f"{total - failed} of {total} cases passed")
+    print(f"{len(chosen) - failed} of {len(chosen)} cases passed")
     sys.exit(failed > 0)
 
 

@@ -20,3 +20,4 @@ mod replay;
 mod scanner;
 mod signals;
 mod storm;
+mod videos;

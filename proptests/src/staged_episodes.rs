@@ -2,7 +2,11 @@
 //!
 //! Values are simple functions of the episode's seed and the frame, so that tests can compute what must come out.
 
-#![expect(clippy::expect_used, reason = "a fixture that cannot be made fails the test at once")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a fixture that cannot be made fails the test at once"
+)]
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
@@ -16,8 +20,9 @@ use roboflow::lerobot::parquet_file::ParquetOut;
 use roboflow::lerobot::row_groups;
 use roboflow::lerobot::staged::{
     EPISODE_FILE, ImageCounts, SEGMENT_NOTE_KEY, STAGED_VERSION, SegmentNote, StagedEpisode, SyncReport,
-    SyncSource, episode_prefix, segment_key,
+    SyncSource, episode_prefix, segment_key, segment_video_key,
 };
+use roboflow::lerobot::video::{Codec, VideoStream};
 use roboflow::storage::SharedStorage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +33,8 @@ pub const IMAGE_SIDES: (u32, u32) = (12, 16);
 pub const SEGMENT_FRAMES: u64 = 10;
 /// The camera's feature.
 pub const CAMERA: &str = "observation.images.front";
+/// The second camera's, among [`video_features`].
+pub const SECOND_CAMERA: &str = "observation.images.wrist";
 
 /// One episode to be staged.
 #[derive(Debug, Clone)]
@@ -46,19 +53,52 @@ pub struct Episode {
     pub features: Vec<Feature>,
     /// Bytes of noise in each image, beside its few pixels: makes large ones.
     pub padding: usize,
+    /// What the decoder of its videos is told.
+    pub record: Vec<u8>,
+    /// Bytes of each sample of a video, beside a few.
+    pub sample_padding: usize,
 }
 
 impl Episode {
     /// With [`features`] and small images.
     pub fn new(source: &str, frames: u64, task: &str, seed: u32) -> Self {
         let (source, task) = (source.to_owned(), task.to_owned());
-        Self { source, number: 0, frames, task, seed, features: features(), padding: 0 }
+        Self {
+            source,
+            number: 0,
+            frames,
+            task,
+            seed,
+            features: features(),
+            padding: 0,
+            record: vec![1, 0x42],
+            sample_padding: 0,
+        }
     }
 
     /// `observation.state` of a frame.
     pub fn state(&self, frame: u64) -> [f32; 3] {
         let (seed, frame) = (self.seed as f32, frame as f32);
         [frame, seed, (seed - frame) / 3.0]
+    }
+
+    /// A sample of a frame of a video: no picture, but its own.
+    pub fn sample(&self, feature: &str, frame: u64) -> Vec<u8> {
+        let mut bytes =
+            vec![(u64::from(self.seed) + frame) as u8; 3 + frame as usize % 5 + self.sample_padding];
+        bytes.extend_from_slice(feature.as_bytes());
+        bytes
+    }
+
+    fn streams(&self) -> BTreeMap<String, VideoStream> {
+        let videos = self.features.iter().filter(|feature| feature.dtype == Dtype::Video);
+        let stream = |feature: &Feature| {
+            let [height, width, ..] = feature.shape[..] else { panic!("a video has sides") };
+            let (codec, record) = (Codec::H264, self.record.clone());
+            let stream = VideoStream { codec, width, height, record, quality: 24, preset: None };
+            (feature.name.clone(), stream)
+        };
+        videos.map(stream).collect()
     }
 
     /// The grey of a frame's image; its channels are this, half of it, and 255.
@@ -87,6 +127,17 @@ pub fn features() -> Vec<Feature> {
     ]
 }
 
+/// [`features`] with the camera, and a second one, as videos.
+pub fn video_features() -> Vec<Feature> {
+    let mut features = features();
+    if let Some(camera) = features.last_mut() {
+        camera.dtype = Dtype::Video;
+        let second = Feature { name: SECOND_CAMERA.to_owned(), ..camera.clone() };
+        features.push(second);
+    }
+    features
+}
+
 /// Stages an episode under a recording's prefix.
 ///
 /// # Panics
@@ -97,6 +148,14 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
     let mut from = 0;
     while from < episode.frames {
         let to = (from + SEGMENT_FRAMES).min(episode.frames);
+        for (at, feature) in episode.features.iter().enumerate() {
+            if feature.dtype == Dtype::Video {
+                let samples: Vec<u8> =
+                    (from..to).flat_map(|frame| episode.sample(&feature.name, frame)).collect();
+                let key = segment_video_key(&segment_key(&folder, segments.len()), at);
+                staging.put(&key, &samples).expect("put");
+            }
+        }
         write_segment(staging, &segment_key(&folder, segments.len()), episode, from, to);
         segments.push((to - from) as u32);
         from = to;
@@ -119,6 +178,7 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
         features: episode.features.clone(),
         sync: SyncReport { grid_frames: episode.frames, dropped_frames: 0, sources: vec![source] },
         warnings: Vec::new(),
+        videos: episode.streams(),
     };
     let json = serde_json::to_vec(&staged).expect("json");
     staging.put(&format!("{folder}{EPISODE_FILE}"), &json).expect("put");
@@ -128,9 +188,9 @@ fn write_segment(staging: &SharedStorage, key: &str, episode: &Episode, from: u6
     let schema = staged_schema(&episode.features);
     let columns = episode.features.iter().map(|feature| column(episode, feature, from, to)).collect();
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns).expect("batch");
-    let mut note = SegmentNote::default();
-    if episode.features.iter().any(|feature| feature.name == CAMERA) {
-        note.images.insert(CAMERA.to_owned(), counts(episode, from, to));
+    let mut note = SegmentNote { videos: episode.streams(), ..SegmentNote::default() };
+    for feature in episode.features.iter().filter(|feature| feature.shape.len() == 3) {
+        note.images.insert(feature.name.clone(), counts(episode, from, to));
     }
     let note = KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), serde_json::to_string(&note).expect("json"));
     let properties = writer_properties(&episode.features).set_key_value_metadata(Some(vec![note])).build();
@@ -157,7 +217,11 @@ fn column(episode: &Episode, feature: &Feature, from: u64, to: u64) -> ArrayRef 
             Arc::new(frames().map(|frame| Some(frame + 1 == episode.frames)).collect::<BooleanArray>())
         }
         Dtype::String => Arc::new(frames().map(|frame| Some(format!("n{frame}"))).collect::<StringArray>()),
-        Dtype::Image | Dtype::Video => {
+        Dtype::Video => {
+            let bytes = frames().map(|frame| episode.sample(&feature.name, frame).len() as i64);
+            Arc::new(bytes.collect::<Int64Array>())
+        }
+        Dtype::Image => {
             let bytes: BinaryArray = frames().map(|frame| Some(png(episode, frame))).collect();
             let paths = StringArray::new_null((to - from) as usize);
             Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(paths)], None))

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use roboflow::error::{Class, Classified};
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
-use roboflow::lerobot::validate::{Report, validate};
+use roboflow::lerobot::validate::{Depth, Report, validate};
 use roboflow::storage::fs::FsStorage;
 use roboflow::storage::memory::MemoryStorage;
 use roboflow::storage::{SharedStorage, Storage};
@@ -86,7 +86,7 @@ fn appended(base: &Objects, episodes: &[Episode], owner: &str) -> Objects {
 
 fn check(objects: &Objects) -> Report {
     let shared: SharedStorage = Arc::new(memory(objects));
-    validate(&shared).unwrap()
+    validate(&shared, Depth::Index).unwrap()
 }
 
 fn json(objects: &Objects, key: &str) -> Value {

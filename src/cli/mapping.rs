@@ -6,9 +6,10 @@
 use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output::notice;
 use super::work_failure;
+use crate::convert::find_ffmpeg;
 use crate::convert::infer::infer_first;
 use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping, edit};
-use crate::lerobot::assemble::V21_APPEND;
+use crate::lerobot::assemble::{V21_APPEND, VIDEO_APPEND};
 use crate::lerobot::info::Version;
 use crate::storage::SharedStorage;
 use crate::work::StopFlag;
@@ -70,7 +71,9 @@ impl MappingArgs {
     /// # Errors
     /// When it is one.
     pub(crate) fn check_appends(text: &str) -> Outcome<()> {
-        match Mapping::parse("the mapping", text).or_exit(Code::Config)?.format {
+        let mapping = Mapping::parse("the mapping", text).or_exit(Code::Config)?;
+        match mapping.format {
+            Version::V30 if mapping.has_videos() => Err(Failure::new(Code::Config, VIDEO_APPEND.to_owned())),
             Version::V30 => Ok(()),
             Version::V21 => Err(Failure::new(Code::Config, V21_APPEND.to_owned())),
         }
@@ -107,6 +110,16 @@ impl MappingArgs {
         ));
         Ok(text)
     }
+}
+
+/// What this machine lacks to make a mapping's videos, if anything.
+///
+/// # Errors
+/// When the text is no mapping.
+pub(crate) fn missing_here(text: &str) -> Outcome<Option<String>> {
+    let mapping = Mapping::parse("the mapping", text).or_exit(Code::Config)?;
+    let missing = find_ffmpeg(mapping.video.encoder).err();
+    Ok(missing.filter(|_| mapping.has_videos()).map(|missing| missing.to_string()))
 }
 
 #[cfg(test)]

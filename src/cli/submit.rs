@@ -3,7 +3,7 @@
 use super::args::LogArgs;
 use super::duration::Millis;
 use super::exit::{Code, Failure, OrExit, Outcome, queue_failure, session_failure, storage_code};
-use super::mapping::MappingArgs;
+use super::mapping::{MappingArgs, missing_here};
 use super::output::{self, count, notice};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
@@ -114,6 +114,9 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
     };
     if args.append {
         MappingArgs::check_appends(&mapping)?;
+    }
+    if let Some(missing) = missing_here(&mapping)? {
+        notice(&format!("note: workers need what this machine lacks: {missing}"));
     }
     let before = output.before().map(|before| before.segment_frames);
     let segment_frames = segment_frames.or(before).unwrap_or(DEFAULT_SEGMENT_FRAMES);

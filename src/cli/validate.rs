@@ -4,7 +4,7 @@ use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output;
 use super::storage::StorageArgs;
 use crate::error::{Class, Classified};
-use crate::lerobot::validate::{Problem, Report, validate};
+use crate::lerobot::validate::{Depth, Problem, Report, validate};
 use crate::work::StopFlag;
 use clap::Args;
 use std::fmt::Write;
@@ -23,6 +23,9 @@ pub(super) struct ValidateArgs {
     /// The dataset: a folder, or s3://bucket/prefix
     #[arg(value_name = "DATASET")]
     dataset: String,
+    /// Decode every frame of every H.264 video, too: it takes long
+    #[arg(long)]
+    deep: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +35,8 @@ pub(super) struct ValidateArgs {
 
 pub(super) fn run(args: &ValidateArgs) -> Outcome {
     let storage = args.storage.places().open(&args.dataset, &StopFlag::default()).or_exit(Code::NoInput)?;
-    let report = validate(&storage).map_err(|error| {
+    let depth = if args.deep { Depth::Frames } else { Depth::Index };
+    let report = validate(&storage, depth).map_err(|error| {
         let code = if error.class() == Class::Transient { Code::Io } else { Code::NoInput };
         Failure { code, error: error.into() }
     })?;

@@ -102,7 +102,7 @@ impl Binder<'_> {
     fn feature(&mut self, feature: &FeatureMap) -> Result<BoundFeature, WorkError> {
         let begin = self.bound.lanes.len();
         let (dtype, names) = match &feature.content {
-            Content::Image { source, rule, transform } => {
+            Content::Image { source, rule, transform, is_video } => {
                 let (topic, extractor) = self.extractor(source, Some(DATA_FIELD))?;
                 // JSON without a definition does not tell base64 from other texts: the first image will.
                 let is_json = self.schema(topic)?.encoding() == Encoding::Json;
@@ -113,9 +113,10 @@ impl Binder<'_> {
                         format!("{} of {} holds no bytes of an image", extractor.path(), source.topic.value);
                     return Err(self.mapping.error(field_of(source).place, what).into());
                 }
-                let picture = Picture::new(self.schema(topic)?, extractor, *transform, Keep::Files);
+                let keep = if *is_video { Keep::AsTheyCame } else { Keep::Files };
+                let picture = Picture::new(self.schema(topic)?, extractor, *transform, keep);
                 self.lane(feature, source, topic, *rule, Tap::Picture(Box::new(picture)));
-                (Dtype::Image, None)
+                (if *is_video { Dtype::Video } else { Dtype::Image }, None)
             }
             Content::Vector { sources, rule, dtype, names } => {
                 (self.vector(feature, sources, *rule, dtype.as_ref())?, names.clone())

@@ -9,6 +9,7 @@ use super::rows::Sources;
 use super::segment::Segment;
 use super::source::Reader;
 use super::tap::Tap;
+use super::video::Cameras;
 use super::{StopFlag, WorkError};
 use crate::lerobot::feature::Feature;
 
@@ -21,6 +22,8 @@ pub(crate) struct Blueprint {
     /// The dataset's features, in the mapping's order.
     pub(crate) features: Vec<Feature>,
     pub(crate) episodes: Episodes,
+    /// How each feature that is a video is encoded.
+    pub(crate) cameras: Cameras,
 }
 
 /// A segment in memory.

@@ -26,5 +26,8 @@ mod tap;
 mod task;
 #[cfg(test)]
 mod testing;
+mod video;
+
+pub use video::{FfmpegError, find_ffmpeg};
 
 pub use crate::work::{SegmentDone, StopFlag, Work, WorkError};

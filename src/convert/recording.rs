@@ -12,6 +12,7 @@ use super::plan::{Plan, PlanError};
 use super::rows::Sources;
 use super::segment::non_finite_warnings;
 use super::source::{MessageRef, Reader, Recording, TopicId};
+use super::video::Cameras;
 use super::{SegmentDone, StopFlag, Work, WorkError, shape, task};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
@@ -78,6 +79,7 @@ impl RecordingWork {
             sources.read(&mut reader, &mut taps, &first.grid, &first.kept.frames(0..1), stop)?;
         }
         let features = shape::features(mapping, &bound, &taps)?;
+        let cameras = Cameras::open(mapping, &features, stop)?;
         let mut episodes = Episodes::new(segment_frames);
         for (plan, task) in planned {
             episodes.push(prefix, plan, |plan, segments| StagedEpisode {
@@ -92,9 +94,10 @@ impl RecordingWork {
                 features: features.clone(),
                 sync: plan.sync.clone(),
                 warnings: recording.warnings().to_vec(),
+                videos: cameras.streams(),
             })?;
         }
-        let blueprint = Blueprint { sources, taps, bound, features, episodes };
+        let blueprint = Blueprint { sources, taps, bound, features, episodes, cameras };
         let source = source_name.to_owned();
         Ok(Self { staging, blueprint, reader, source, non_finite: BTreeMap::new() })
     }

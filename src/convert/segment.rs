@@ -4,15 +4,16 @@
 
 use super::align::Pick;
 use super::blueprint::Blueprint;
-use super::image::{Pixels, no_counts, sampled};
+use super::image::{Pixels, Yuv420, no_counts, sampled};
 use super::rows::{Rows, complaint};
 use super::tap::{Column, Tap};
+use super::video::{Camera, Planes, Samples};
 use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::parquet_file::ParquetOut;
 use crate::lerobot::row_groups;
-use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote};
+use crate::lerobot::staged::{ImageCounts, SEGMENT_NOTE_KEY, SegmentNote, segment_video_key};
 use crate::storage::SharedStorage;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
@@ -36,6 +37,8 @@ const CREATED_BY: &str = "roboflow";
 pub(crate) struct Segment {
     pub(crate) batch: RecordBatch,
     pub(crate) note: SegmentNote,
+    /// The samples of each video, by its feature's place.
+    pub(crate) videos: Vec<(usize, Vec<u8>)>,
 }
 
 /// What a lane gives, row by row.
@@ -55,13 +58,21 @@ impl Segment {
         stop: &StopFlag,
     ) -> Result<Self, WorkError> {
         let mut note = SegmentNote::default();
-        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-        for (feature, bound) in blueprint.features.iter().zip(&blueprint.bound) {
+        let (mut fields, mut arrays, mut videos) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, (feature, bound)) in blueprint.features.iter().zip(&blueprint.bound).enumerate() {
             stop.check()?;
             let field = arrow_field(feature);
             let wrong =
                 |error: ArrowError| WorkError::Permanent(format!("feature {:?}: {error}", feature.name));
-            let array = if feature.dtype == Dtype::Image {
+            let array = if let Some(camera) = blueprint.cameras.get(&feature.name) {
+                let lane = bound.lanes.start;
+                let (samples, counts) = video(camera, lane, blueprint, &mut rows, (first, kept), stop)?;
+                note.images.insert(feature.name.clone(), counts);
+                note.videos.insert(feature.name.clone(), camera.stream.clone());
+                let sizes: Int64Array = samples.sizes.iter().map(|bytes| i64::from(*bytes)).collect();
+                videos.push((at, samples.bytes));
+                Arc::new(sizes)
+            } else if feature.dtype == Dtype::Image {
                 let lane = bound.lanes.start;
                 let counts = image_counts(lane, blueprint, &rows, (first, kept), stop)?;
                 note.images.insert(feature.name.clone(), counts);
@@ -81,16 +92,21 @@ impl Segment {
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
             .map_err(|error| WorkError::Permanent(format!("a segment cannot be made: {error}")))?;
-        Ok(Self { batch, note })
+        Ok(Self { batch, note, videos })
     }
 
-    /// Writes the file: durable and visible when it returns. Gives its size in bytes.
+    /// Writes the samples of videos, then the file: durable and visible when it returns. Gives the bytes of all.
     pub(crate) fn write(
         &self,
         staging: &SharedStorage,
         key: &str,
         features: &[Feature],
     ) -> Result<u64, WorkError> {
+        let mut written_bytes = 0;
+        for (feature, samples) in &self.videos {
+            staging.put(&segment_video_key(key, *feature), samples)?;
+            written_bytes += samples.len() as u64;
+        }
         let note = serde_json::to_string(&self.note)
             .map_err(|error| WorkError::Permanent(format!("{key}: the note cannot be written: {error}")))?;
         let mut properties = WriterProperties::builder()
@@ -109,7 +125,7 @@ impl Segment {
         }
         let mut out = ParquetOut::create(staging, key, self.batch.schema(), properties.build())?;
         row_groups::write(&mut out, &self.batch)?;
-        Ok(out.finish()?)
+        Ok(written_bytes + out.finish()?)
     }
 }
 
@@ -252,7 +268,7 @@ fn image_counts(
     rows: &Rows,
     (first, kept): (u64, u64),
     stop: &StopFlag,
-) -> Result<crate::lerobot::staged::ImageCounts, WorkError> {
+) -> Result<ImageCounts, WorkError> {
     let (mut counts, mut pixels) = (no_counts(), Pixels::default());
     let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
     let Some((values, picture)) = found else { return Ok(counts) };
@@ -271,6 +287,52 @@ fn image_counts(
         })?;
     }
     Ok(counts)
+}
+
+/// A camera's frames as samples of a video, and the pixel counts of those that are sampled. One frame is in memory at a time; the
+/// pictures' own bytes are let go when all are encoded.
+fn video(
+    camera: &Camera,
+    lane: usize,
+    blueprint: &Blueprint,
+    rows: &mut Rows,
+    (first, kept): (u64, u64),
+    stop: &StopFlag,
+) -> Result<(Samples, ImageCounts), WorkError> {
+    let (mut counts, mut pixels, mut planes) = (no_counts(), Pixels::default(), Yuv420::default());
+    let (mut encoder, mut samples) = (camera.start()?, Samples::default());
+    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
+    let Some((values, picture)) = found else { return Ok((samples, counts)) };
+    let (Some(geometry), transform) = (picture.kept(), picture.transform()) else {
+        return Ok((samples, counts));
+    };
+    let mut to_count = sampled(kept).skip_while(|frame| *frame < first).peekable();
+    let mut before = None;
+    for frame in 0..rows.frames {
+        stop.check()?;
+        let row = values.row(frame);
+        let complain = |what: String| {
+            let sources = &blueprint.sources;
+            let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
+            let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
+            complaint(sources.recording.name(), topic, stamp_ns, &what)
+        };
+        let bytes = file(values.column, row).ok_or_else(|| complain("a picture was lost".to_owned()))?;
+        if before != Some(row) {
+            pixels.yuv(bytes, geometry, &transform, &mut planes).map_err(complain)?;
+        }
+        if to_count.next_if_eq(&(first + frame as u64)).is_some() {
+            pixels.count_same(&mut counts);
+        }
+        before = Some(row);
+        let planes =
+            Planes::of(&planes).ok_or_else(|| complain("its planes have no even sides".to_owned()))?;
+        encoder.encode(&planes, &mut samples, stop).map_err(|error| camera.failed(error))?;
+    }
+    let stream = encoder.finish(&mut samples, stop).map_err(|error| camera.failed(error))?;
+    camera.check(&stream, &samples, rows.frames)?;
+    drop(rows.columns.get_mut(lane).map(std::mem::take));
+    Ok((samples, counts))
 }
 
 /// What the user should know of values that are no numbers.

@@ -30,6 +30,9 @@ fn shape(mapping: &Mapping, feature: &BoundFeature, taps: &[Tap]) -> Result<Feat
     match dtype {
         Dtype::Image | Dtype::Video => {
             let shape = taps.first().and_then(Tap::picture).and_then(Picture::shape).unwrap_or_default();
+            let [height, width, channels] = shape;
+            let side = |side: u32| if *dtype == Dtype::Video { side.next_multiple_of(2) } else { side };
+            let shape = [side(height), side(width), channels];
             let names = ["height", "width", "channels"].map(str::to_owned).to_vec();
             Ok(described(shape.to_vec(), Some(names)))
         }

@@ -284,7 +284,7 @@ const PLACES: [&str; 3] = ["data/chunk_index", "data/file_index", "dataset_to_in
 
 /// A loader reads all files of the table as one: they have the same columns.
 fn check_columns(file: &ParquetIn, columns: &[StatColumn]) -> Result<(), LerobotError> {
-    let ours = fields(columns);
+    let ours = fields(&[], columns);
     let theirs = file.schema();
     let wrong = |what: String| {
         let what = format!(

@@ -34,7 +34,7 @@ pub const IMAGE_PATH: &str = "path";
 /// `struct<bytes: binary, path: string>` for an image. All are nullable in the schema, as in files that lerobot
 /// writes; no value ever is null but an image's path.
 ///
-/// A video has no column in a data file; in staging its frames stand as images do.
+/// A video has no column in a data file; in staging it is one of the sizes of its samples.
 pub fn arrow_field(feature: &Feature) -> Field {
     let element = match feature.dtype {
         Dtype::Float32 => DataType::Float32,
@@ -42,7 +42,8 @@ pub fn arrow_field(feature: &Feature) -> Field {
         Dtype::Int64 => DataType::Int64,
         Dtype::Bool => DataType::Boolean,
         Dtype::String => DataType::Utf8,
-        Dtype::Image | Dtype::Video => {
+        Dtype::Video => return Field::new(&feature.name, DataType::Int64, true),
+        Dtype::Image => {
             return Field::new(&feature.name, DataType::Struct(image_fields()), true);
         }
     };
@@ -109,7 +110,7 @@ fn huggingface_entry(feature: &Feature, version: Version) -> String {
 /// data files alike; row groups are ended by the caller.
 pub fn writer_properties(features: &[Feature]) -> WriterPropertiesBuilder {
     let mut builder = plain_properties();
-    for feature in features.iter().filter(|feature| matches!(feature.dtype, Dtype::Image | Dtype::Video)) {
+    for feature in features.iter().filter(|feature| feature.dtype == Dtype::Image) {
         let bytes = ColumnPath::new(vec![feature.name.clone(), IMAGE_BYTES.to_owned()]);
         builder = builder
             .set_column_compression(bytes.clone(), Compression::UNCOMPRESSED)

@@ -29,10 +29,31 @@ pub struct EpisodeRow {
     pub length: u64,
     /// The data file that holds all of it.
     pub data: FileRef,
+    /// Where its frames are in each video, in the order given to [`EpisodesWriter::new`].
+    pub videos: Vec<VideoSpan>,
     /// The first frame's row in the dataset; the last one's is `dataset_from_index + length - 1`.
     pub dataset_from_index: u64,
     /// In the order of the columns given to [`EpisodesWriter::new`].
     pub stats: Vec<Stats>,
+}
+
+/// An episode's part of a video file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VideoSpan {
+    /// The file that holds all of it.
+    pub file: FileRef,
+    /// When its first frame is shown, in seconds.
+    pub from: f64,
+    /// When the frame after its last one would be.
+    pub to: f64,
+}
+
+/// The columns of a video, behind its name.
+pub(super) const VIDEO_COLUMNS: [&str; 4] = ["chunk_index", "file_index", "from_timestamp", "to_timestamp"];
+
+/// The column of a part of a video's place.
+pub(super) fn video_column(feature: &str, part: &str) -> String {
+    format!("videos/{feature}/{part}")
 }
 
 /// A feature that has statistics.
@@ -48,6 +69,7 @@ pub struct StatColumn {
 pub struct EpisodesWriter {
     out: SharedStorage,
     columns: Vec<StatColumn>,
+    videos: usize,
     schema: SchemaRef,
     packer: Packer,
     /// The number of the first file.
@@ -58,13 +80,14 @@ pub struct EpisodesWriter {
 }
 
 impl EpisodesWriter {
-    /// For episodes with the statistics of these features, from file number `first` on.
-    pub fn new(out: &SharedStorage, columns: Vec<StatColumn>, first: u32) -> Self {
-        let schema = Arc::new(Schema::new(fields(&columns)));
+    /// For episodes with these videos and the statistics of these features, from file number `first` on.
+    pub fn new(out: &SharedStorage, videos: &[&str], columns: Vec<StatColumn>, first: u32) -> Self {
+        let schema = Arc::new(Schema::new(fields(videos, &columns)));
         let packer = Packer::new(DATA_FILE_BYTES);
         Self {
             out: Arc::clone(out),
             columns,
+            videos: videos.len(),
             schema,
             packer,
             first,
@@ -107,7 +130,7 @@ impl EpisodesWriter {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let arrays = arrays(&self.columns, &self.rows, FileRef::nth(*number));
+        let arrays = arrays(self.videos, &self.columns, &self.rows, FileRef::nth(*number));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|error| LerobotError::damaged(EPISODES_PATH, error))?;
         self.rows.clear();
@@ -129,7 +152,7 @@ fn list_of(element: DataType) -> DataType {
 }
 
 /// The columns of the table.
-pub(super) fn fields(columns: &[StatColumn]) -> Vec<Field> {
+pub(super) fn fields(videos: &[&str], columns: &[StatColumn]) -> Vec<Field> {
     let integer = |name: &str| Field::new(name, DataType::Int64, true);
     let mut fields = vec![
         integer("episode_index"),
@@ -140,6 +163,12 @@ pub(super) fn fields(columns: &[StatColumn]) -> Vec<Field> {
         integer("dataset_from_index"),
         integer("dataset_to_index"),
     ];
+    for video in videos {
+        let data_types = [DataType::Int64, DataType::Int64, DataType::Float64, DataType::Float64];
+        let columns = VIDEO_COLUMNS.iter().zip(data_types);
+        fields
+            .extend(columns.map(|(part, data_type)| Field::new(video_column(video, part), data_type, true)));
+    }
     for column in columns {
         for name in STAT_NAMES {
             let data_type = match (name, column.is_image) {
@@ -159,7 +188,7 @@ pub(super) fn stat_column(feature: &str, stat: &str) -> String {
     format!("stats/{feature}/{stat}")
 }
 
-fn arrays(columns: &[StatColumn], rows: &[EpisodeRow], place: FileRef) -> Vec<ArrayRef> {
+fn arrays(videos: usize, columns: &[StatColumn], rows: &[EpisodeRow], place: FileRef) -> Vec<ArrayRef> {
     let integers = |value: &dyn Fn(&EpisodeRow) -> u64| -> ArrayRef {
         Arc::new(rows.iter().map(|row| value(row).cast_signed()).collect::<Int64Array>())
     };
@@ -173,6 +202,17 @@ fn arrays(columns: &[StatColumn], rows: &[EpisodeRow], place: FileRef) -> Vec<Ar
         integers(&|row| row.dataset_from_index),
         integers(&|row| row.dataset_from_index + row.length),
     ];
+    for at in 0..videos {
+        let spans: Vec<VideoSpan> = rows.iter().filter_map(|row| row.videos.get(at).copied()).collect();
+        let integers = |value: fn(&VideoSpan) -> u32| -> ArrayRef {
+            Arc::new(spans.iter().map(|span| i64::from(value(span))).collect::<Int64Array>())
+        };
+        let seconds = |value: fn(&VideoSpan) -> f64| -> ArrayRef {
+            Arc::new(spans.iter().map(value).collect::<Float64Array>())
+        };
+        arrays.extend([integers(|span| span.file.chunk), integers(|span| span.file.file)]);
+        arrays.extend([seconds(|span| span.from), seconds(|span| span.to)]);
+    }
     for (at, column) in columns.iter().enumerate() {
         let stats: Vec<&Stats> = rows.iter().filter_map(|row| row.stats.get(at)).collect();
         for name in STAT_NAMES {

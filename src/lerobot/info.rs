@@ -4,6 +4,7 @@ use super::error::LerobotError;
 use super::feature::{Dtype, Feature, index_features};
 use super::json::{Ordered, read_json, to_json};
 use super::layout::{CHUNK_FILES, DATA_FILE_MB, DATA_PATH, INFO_KEY, VIDEO_FILE_MB, VIDEO_PATH};
+use super::video::VideoStream;
 use crate::storage::Storage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -116,6 +117,17 @@ impl Info {
             robot_type: robot_type.map(str::to_owned),
             splits: Ordered(vec![("train".to_owned(), format!("0:{}", totals.episodes))]),
         }
+    }
+
+    /// The same, with what each video is.
+    #[must_use]
+    pub fn with_videos<'a>(mut self, videos: impl IntoIterator<Item = (&'a str, &'a VideoStream)>) -> Self {
+        for (name, stream) in videos {
+            if let Some((_, feature)) = self.features.0.iter_mut().find(|(feature, _)| feature == name) {
+                feature.info = Some(stream.info(self.fps));
+            }
+        }
+        self
     }
 
     /// The file's bytes.

@@ -34,6 +34,8 @@ pub const DATA_FILE_MB: u32 = 100;
 pub const VIDEO_FILE_MB: u32 = 200;
 /// [`DATA_FILE_MB`] in bytes.
 pub const DATA_FILE_BYTES: u64 = DATA_FILE_MB as u64 * 1024 * 1024;
+/// [`VIDEO_FILE_MB`] in bytes.
+pub const VIDEO_FILE_BYTES: u64 = VIDEO_FILE_MB as u64 * 1024 * 1024;
 
 /// A file by its chunk folder and its number in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +103,14 @@ impl Packer {
         Self { limit_bytes, file: 0, filled_bytes: 0, empty: true }
     }
 
+    /// What comes next begins a new file, unless this one is empty.
+    pub fn part(&mut self) {
+        if !self.empty {
+            self.file += 1;
+            (self.filled_bytes, self.empty) = (0, true);
+        }
+    }
+
     /// The number of the file that the next thing goes to. One that is above the limit alone has a file of its own.
     pub fn place(&mut self, bytes: u64) -> u32 {
         let filled = self.filled_bytes.saturating_add(bytes);
@@ -150,5 +160,8 @@ mod tests {
             [60, 40, 1, 99, 500, 0, 1].into_iter().map(|size| packer.place(size)).collect();
         assert_eq!(places, [0, 0, 1, 1, 2, 3, 3]);
         assert_eq!(Packer::new(10).place(50), 0, "a first file is never left empty");
+        packer.part();
+        packer.part();
+        assert_eq!([packer.place(1), packer.place(99)], [4, 4], "a file is parted once");
     }
 }

@@ -22,6 +22,7 @@ pub mod summary;
 pub mod tasks;
 mod v21;
 pub mod validate;
+pub mod video;
 
 pub use error::LerobotError;
 pub use json::Ordered;

@@ -4,13 +4,16 @@
 //! ```text
 //! {prefix}e000/segment-00000.parquet     the feature columns of up to `segment_frames` kept frames
 //! {prefix}e000/segment-00001.parquet
+//! {prefix}e000/segment-00001.video-02    the samples of the third feature, a video, back to back
 //! {prefix}e000/episode.json              written once, with the last segment: [`StagedEpisode`]
 //! ```
 //! A segment file holds one Arrow column a feature, in the order of [`StagedEpisode::features`], typed as in the final
-//! data file (see [`super::data`]); the five index columns are made by assembly. Its key-value metadata `roboflow.segment`
+//! data file (see [`super::data`]); the five index columns are made by assembly. A video's column holds the sizes of its samples, in
+//! bytes, which stand in a file beside: the first of a segment, and every second one after it, can be decoded alone. Its key-value metadata `roboflow.segment`
 //! holds a [`SegmentNote`] as JSON. Every byte is a function of the recording and the configuration alone.
 
 use super::feature::Feature;
+use super::video::VideoStream;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +31,19 @@ pub fn episode_prefix(prefix: &str, number: u32) -> String {
 pub fn segment_key(folder: &str, segment: usize) -> String {
     format!("{folder}segment-{segment:05}.parquet")
 }
+
+/// The key of the samples of a video, the `feature`-th of the episode's features from 0, beside a segment's (see [`segment_key`]).
+pub fn segment_video_key(segment: &str, feature: usize) -> String {
+    format!("{}{VIDEO_MARK}{feature:02}", segment.trim_end_matches(".parquet"))
+}
+
+/// The feature whose samples a file of an episode's folder holds, by the file's name.
+pub fn video_feature(name: &str) -> Option<usize> {
+    name.split_once(VIDEO_MARK)?.1.parse().ok()
+}
+
+/// Before the feature's number in the name of a file of samples.
+const VIDEO_MARK: &str = ".video-";
 
 /// The key under which [`SegmentNote`] stands in a segment file's metadata.
 pub const SEGMENT_NOTE_KEY: &str = "roboflow.segment";
@@ -57,6 +73,9 @@ pub struct StagedEpisode {
     pub sync: SyncReport,
     /// What is worth telling the user: a cut file, skipped messages.
     pub warnings: Vec<String>,
+    /// What all frames of each video have in common.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub videos: BTreeMap<String, VideoStream>,
 }
 
 /// What a segment says of itself, beside its columns.
@@ -67,6 +86,10 @@ pub struct SegmentNote {
     /// How many values of each vector feature are NaN or infinite. Features without any are left out.
     #[serde(default)]
     pub non_finite: BTreeMap<String, u64>,
+    /// What the frames of each video have in common in this segment: the same as in the whole episode, unless another
+    /// encoder made it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub videos: BTreeMap<String, VideoStream>,
 }
 
 /// Counts of pixel values: exact statistics of images whatever their number.

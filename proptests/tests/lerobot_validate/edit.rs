@@ -92,3 +92,16 @@ pub(crate) fn edit_parquet(storage: &MemoryStorage, key: &str, edit: impl FnOnce
 pub(crate) fn delete(storage: &MemoryStorage, key: &str) {
     storage.delete(key).unwrap();
 }
+
+/// Changes a file at the first place, from its end, where a box's type stands.
+pub(crate) fn edit_bytes(
+    storage: &MemoryStorage,
+    key: &str,
+    kind: &[u8; 4],
+    edit: impl FnOnce(&mut [u8], usize),
+) {
+    let mut bytes = storage.read(key, 1 << 24).unwrap().to_vec();
+    let at = bytes.windows(4).rposition(|window| window == kind).unwrap();
+    edit(&mut bytes, at);
+    storage.put(key, &bytes).unwrap();
+}

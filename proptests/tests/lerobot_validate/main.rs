@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail the test at once")]
 
 mod edit;
+mod videos;
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, StringArray};
 use arrow::datatypes::{DataType, Field, Float32Type};
@@ -10,16 +11,17 @@ use bytes::Bytes;
 use edit::{delete, edit_json, edit_parquet, edit_text};
 use parquet::basic::Compression;
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
-use roboflow::lerobot::validate::{Report, Rule, validate};
+use roboflow::lerobot::validate::{Depth, Report, Rule, validate};
 use roboflow::storage::fs::FsStorage;
 use roboflow::storage::memory::{Fault, FaultKind, MemoryStorage};
 use roboflow::storage::{SharedStorage, Storage};
 use roboflow::work::{StopFlag, Work};
 use roboflow_proptests::staged_episodes::{CAMERA, Episode, stage};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use videos::{FILM_MUTATIONS, VIDEO_MUTATIONS, filmed};
 
 const DATA: &str = "data/chunk-000/file-000.parquet";
 const EPISODES: &str = "meta/episodes/chunk-000/file-000.parquet";
@@ -27,7 +29,6 @@ const TASKS: &str = "meta/tasks.parquet";
 const INFO: &str = "meta/info.json";
 const RECORD: &str = ".roboflow/append.json";
 const STATS: &str = "meta/stats.json";
-const VIDEO: &str = "videos/observation.images.front/chunk-000/file-000.mp4";
 const LENGTHS: [usize; 3] = [25, 17, 9];
 
 fn reference(name: &str) -> MemoryStorage {
@@ -64,7 +65,7 @@ fn ours() -> MemoryStorage {
 
 fn report(storage: &MemoryStorage) -> Report {
     let shared: SharedStorage = Arc::new(storage.clone());
-    validate(&shared).unwrap()
+    validate(&shared, Depth::Frames).unwrap()
 }
 
 #[test]
@@ -335,25 +336,6 @@ const DATA_MUTATIONS: &[Mutation] = &[
     }),
 ];
 
-const VIDEO_MUTATIONS: &[Mutation] = &[
-    (Rule::VideoFiles, VIDEO, "missing", |s| delete(s, VIDEO)),
-    (Rule::VideoFiles, VIDEO, "empty", |s| s.put(VIDEO, b"").unwrap()),
-    (Rule::VideoFiles, EPISODES, "lasts 2.5 s", |s| {
-        edit_parquet(s, EPISODES, |t| {
-            let times = arrow::array::Float64Array::from(vec![2.0, 4.2, 5.1]);
-            t.set("videos/observation.images.front/to_timestamp", Arc::new(times));
-        });
-    }),
-    (Rule::InfoPaths, INFO, "video_path is null", |s| {
-        edit_json(s, INFO, |info| info["video_path"] = Value::Null)
-    }),
-    (Rule::EpisodesColumns, EPISODES, "from_timestamp", |s| {
-        edit_parquet(s, EPISODES, |t| {
-            t.project(|name| name != "videos/observation.images.wrist/from_timestamp")
-        });
-    }),
-];
-
 fn set_image(storage: &MemoryStorage, row: usize, bytes: &[u8]) {
     edit_parquet(storage, DATA, |table| {
         let parts = table.rows.column_by_name(CAMERA).unwrap().as_struct().clone();
@@ -368,11 +350,15 @@ fn set_image(storage: &MemoryStorage, row: usize, bytes: &[u8]) {
 
 #[test]
 fn each_rule_that_is_broken_is_named() {
-    let (ours, video) = (ours(), reference("video"));
+    let (ours, video, filmed) = (ours(), reference("video"), filmed());
     let mut tried = BTreeSet::new();
-    for (base, mutations) in
-        [(&ours, INFO_MUTATIONS), (&ours, META_MUTATIONS), (&ours, DATA_MUTATIONS), (&video, VIDEO_MUTATIONS)]
-    {
+    for (base, mutations) in [
+        (&ours, INFO_MUTATIONS),
+        (&ours, META_MUTATIONS),
+        (&ours, DATA_MUTATIONS),
+        (&video, VIDEO_MUTATIONS),
+        (&filmed, FILM_MUTATIONS),
+    ] {
         for (rule, file, words, mutate) in mutations {
             let storage = copy(base);
             mutate(&storage);
@@ -419,7 +405,7 @@ fn trouble_of_the_storage_is_no_finding() {
         kind: FaultKind::Unavailable,
     });
     let shared: SharedStorage = Arc::new(storage);
-    assert!(validate(&shared).unwrap_err().to_string().contains("injected"));
+    assert!(validate(&shared, Depth::Frames).unwrap_err().to_string().contains("injected"));
 }
 
 #[test]

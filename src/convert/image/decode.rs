@@ -56,7 +56,6 @@ impl Pixels {
     ///
     /// # Errors
     /// Says why it does not decode, or why it has no colours to show: depth.
-    #[cfg_attr(not(test), expect(dead_code, reason = "an encoder of videos will take it"))]
     pub(crate) fn yuv(
         &mut self,
         picture: &[u8],
@@ -104,7 +103,6 @@ impl Pixels {
     }
 
     /// Adds the pixels of the picture that was last made into planes: it need not be decoded again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "an encoder of videos will take it"))]
     pub(crate) fn count_same(&self, counts: &mut ImageCounts) {
         add_counts(&self.frame, counts);
     }

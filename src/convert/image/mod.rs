@@ -29,7 +29,6 @@ pub(crate) use pixels::no_counts;
 pub(crate) use raw::Raw;
 pub(crate) use sample::sampled;
 pub use transform::{Crop, Transform, Turn};
-#[cfg_attr(not(test), expect(unused_imports, reason = "an encoder of videos will take it"))]
 pub(crate) use yuv::Yuv420;
 
 /// Longest side, in pixels.

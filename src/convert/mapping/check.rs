@@ -11,6 +11,7 @@ use super::{
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
 use crate::convert::source::TimeSource;
+use crate::lerobot::assemble::V21_VIDEO;
 use crate::lerobot::feature::Dtype;
 use crate::lerobot::info::Version;
 use toml::de::DeTable;
@@ -72,6 +73,9 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     let task = task(&root)?;
     let features = features(&root)?;
     let video = video::video(&root, &features)?;
+    if format == Version::V21 && features.iter().any(video::is_video) {
+        return Err(root.error(root.place_of("format").unwrap_or(START), V21_VIDEO));
+    }
     Ok(Mapping {
         file: file.to_owned(),
         text: text.to_owned(),
@@ -83,11 +87,6 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
         features,
         video,
     })
-}
-
-/// Whether it becomes a video.
-pub(super) fn feature_is_video(_: &FeatureMap) -> bool {
-    false
 }
 
 fn episodes(root: &Keys<'_>) -> Result<(), MappingError> {
@@ -188,17 +187,14 @@ fn draft(table: &Keys<'_>) -> Result<Draft, MappingError> {
     check_name(table, &name)?;
     let kinds = [("vector", Kind::Vector), ("image", Kind::Image), ("video", Kind::Video)];
     let kind = table.choice("kind", &kinds)?;
-    if let Some(Located { value: Kind::Video, place }) = kind {
-        let what = "kind = \"video\" comes with a later version; use \"image\", which keeps JPEG and PNG bytes as they came";
-        return Err(table.error(place, what));
-    }
     let missing = [("drop", OnMissing::Drop), ("hold", OnMissing::Hold), ("fail", OnMissing::Fail)];
     let on_missing = table.choice("on_missing", &missing)?;
-    let is_image = kind.is_some_and(|kind| kind.value == Kind::Image);
+    let kind = kind.map_or(Kind::Vector, |kind| kind.value);
+    let is_image = kind != Kind::Vector;
     let from = table.text("from")?;
     let content = match &from {
         Some(from) => shifted(table, from, is_image, on_missing.as_ref())?,
-        None if is_image => image(table)?,
+        None if is_image => image(table, kind == Kind::Video)?,
         None => vector(table)?,
     };
     let on_missing = on_missing.map_or(OnMissing::Drop, |policy| policy.value);
@@ -250,7 +246,7 @@ fn shifted(
     Ok(Content::Shifted { from: 0, shift_frames })
 }
 
-fn image(table: &Keys<'_>) -> Result<Content, MappingError> {
+fn image(table: &Keys<'_>, is_video: bool) -> Result<Content, MappingError> {
     only_with_from(table)?;
     for key in ["dtype", "names"] {
         if let Some(place) = table.place_of(key) {
@@ -266,7 +262,7 @@ fn image(table: &Keys<'_>) -> Result<Content, MappingError> {
     if let Some(first) = source.select.first() {
         return Err(table.error(first.place, "select is for vectors: an image is taken whole"));
     }
-    Ok(Content::Image { source, rule, transform: picture::transform(table)? })
+    Ok(Content::Image { source, rule, transform: picture::transform(table)?, is_video })
 }
 
 fn vector(table: &Keys<'_>) -> Result<Content, MappingError> {

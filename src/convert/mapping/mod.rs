@@ -111,7 +111,7 @@ pub enum Content {
         /// The elements' names, if written.
         names: Option<Located<Vec<String>>>,
     },
-    /// Pictures of one topic: files as they came where they can stay so, else PNG.
+    /// Pictures of one topic: as files, those that came where they can stay so, else PNG; or as the frames of a video.
     Image {
         /// The source; its `field` is `data` unless written.
         source: Source,
@@ -119,6 +119,8 @@ pub enum Content {
         rule: Rule,
         /// What becomes of each picture.
         transform: Transform,
+        /// Whether they become a video.
+        is_video: bool,
     },
     /// The value that another vector has some grid frames later.
     Shifted {
@@ -161,6 +163,11 @@ pub enum OnMissing {
 }
 
 impl Mapping {
+    /// Whether any feature becomes a video.
+    pub fn has_videos(&self) -> bool {
+        self.features.iter().any(video::is_video)
+    }
+
     /// Reads and checks a mapping file's text. `file` is its name for messages.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ fn a_full_mapping_is_read_as_written() {
     );
     assert_eq!(action.content, Content::Shifted { from: 0, shift_frames: 2 });
     assert_eq!(action.on_missing, OnMissing::Hold);
-    let Content::Image { source, rule, .. } = &front.content else { panic!("{front:?}") };
+    let Content::Image { source, rule, is_video: false, .. } = &front.content else { panic!("{front:?}") };
     assert_eq!((source.field.as_ref(), rule.align), (None, Align::Latest));
     assert_eq!(front.on_missing, OnMissing::Drop);
 }
@@ -171,8 +171,8 @@ fn errors_of_features_say_what_would_be_valid() {
             "pick.toml:6:1: unknown key \"algin\" in a [[feature]]: did you mean \"align\"?; valid are \"name\", \"kind\", \"source\", \"align\", \"tolerance_ms\", \"on_missing\", \"dtype\", \"names\", \"from\", \"shift\", \"crop\", \"rotate\", \"resize\"",
         ),
         (
-            "name = \"a\"\nkind = \"video\"",
-            "pick.toml:6:8: kind = \"video\" comes with a later version; use \"image\", which keeps JPEG and PNG bytes as they came",
+            "name = \"a\"\nkind = \"film\"",
+            "pick.toml:6:8: kind = \"film\": valid are \"vector\", \"image\", \"video\"",
         ),
         (
             "name = \"a\"",
@@ -294,4 +294,54 @@ fn columns_count_characters_and_deep_nesting_is_an_error() {
     let deep = format!("fps = 30\nfeature = {}", "[".repeat(50_000));
     assert!(refused(&deep).starts_with("pick.toml:2:"));
     assert!(refused(&"#".repeat(MAPPING_BYTES_MAX + 1)).contains("at most 1048576 bytes"));
+}
+
+const VIDEO: &str = "name = \"a\"\nkind = \"video\"\nsource = [{ topic = \"/camera\" }]\n";
+
+fn video(lines: &str) -> Video {
+    Mapping::parse("pick.toml", &feature(&format!("{VIDEO}[video]\n{lines}"))).unwrap().video
+}
+
+#[test]
+fn a_video_is_encoded_as_asked() {
+    use video::Encoder;
+    let default = Mapping::parse("pick.toml", &feature(VIDEO)).unwrap();
+    assert_eq!(default.video, Video { encoder: Encoder::OpenH264, quality: 24, preset: "low" });
+    assert!(default.has_videos());
+    assert_eq!(video(""), default.video);
+    assert_eq!(
+        video("quality = 51\npreset = \"high\""),
+        Video { quality: 51, preset: "high", ..Video::default() }
+    );
+    let svt = video("encoder = \"ffmpeg:libsvtav1\"");
+    assert_eq!(svt, Video { encoder: Encoder::SvtAv1, quality: 30, preset: "12" }, "as lerobot has it");
+    assert_eq!(video("encoder = \"ffmpeg:libsvtav1\"\npreset = 7").preset, "7", "a number is a word, too");
+    assert_eq!(video("encoder = \"ffmpeg:libx264\"\nquality = 0").encoder.ffmpeg_name(), Some("libx264"));
+}
+
+#[test]
+fn what_an_encoder_does_not_take_is_refused_with_what_it_does() {
+    let refused_of = |lines: &str| refused(&feature(&format!("{VIDEO}[video]\n{lines}")));
+    for (lines, what) in [
+        (
+            "encoder = \"x264\"",
+            "encoder = \"x264\": valid are \"openh264\", \"ffmpeg:libx264\", \"ffmpeg:libsvtav1\", \"ffmpeg:libaom-av1\"",
+        ),
+        ("quality = 11", "quality must be a whole number from 12 to 51"),
+        ("quality = 52", "from 12 to 51"),
+        ("encoder = \"ffmpeg:libsvtav1\"\nquality = 64", "from 1 to 63"),
+        ("preset = \"12\"", "preset = \"12\" is none of openh264: valid are \"low\", \"medium\", \"high\""),
+        ("encoder = \"ffmpeg:libx264\"\npreset = 3", "\"veryfast\""),
+        ("preset = true", "must be a text in quotes"),
+        ("crf = 30", "unknown key \"crf\" in [video]"),
+    ] {
+        let found = refused_of(lines);
+        assert!(found.contains(what), "{lines}: {found}");
+    }
+    let older = refused(&format!("format = \"v2.1\"\n{}", feature(VIDEO)));
+    assert!(older.starts_with("pick.toml:1:10: videos are not written in format = \"v2.1\" yet"), "{older}");
+    let unused = refused(
+        "fps = 30\n[video]\n[task]\ntext = \"t\"\n[[feature]]\nname = \"a\"\nsource = [{ topic = \"/a\", field = \"b\" }]\n",
+    );
+    assert!(unused.starts_with("pick.toml:2:1: [video]") && unused.contains("kind = \"video\""), "{unused}");
 }

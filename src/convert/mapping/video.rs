@@ -2,10 +2,9 @@
 //!
 //! It starts no encoder; whether ffmpeg is there is found where one is opened.
 
-use super::FeatureMap;
-use super::check::feature_is_video;
 use super::error::MappingError;
 use super::keys::Keys;
+use super::{Content, FeatureMap};
 use crate::convert::nearest::listed;
 use std::ops::RangeInclusive;
 
@@ -126,9 +125,13 @@ pub fn encoder_names() -> impl Iterator<Item = &'static str> {
     ENCODERS.iter().map(|terms| terms.name)
 }
 
+pub(super) fn is_video(feature: &FeatureMap) -> bool {
+    matches!(feature.content, Content::Image { is_video: true, .. })
+}
+
 pub(super) fn video(root: &Keys<'_>, features: &[FeatureMap]) -> Result<Video, MappingError> {
     let Some(table) = root.table("video", "[video]", &KEYS)? else { return Ok(Video::default()) };
-    if !features.iter().any(feature_is_video) {
+    if !features.iter().any(is_video) {
         let what = "[video] says how videos are encoded, and no feature is one: write kind = \"video\" for a camera, or leave \
                     [video] (and --video-encoder) out";
         return Err(table.error(table.place, what));

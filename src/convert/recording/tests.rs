@@ -11,6 +11,8 @@ use bytes::Bytes;
 use serde_json::json;
 use std::sync::Arc;
 
+mod videos;
+
 const HEAD: &str = "fps = 10\n[task]\ntext = \"t\"\n";
 const STATE: &str = "[[feature]]\nname = \"observation.state\"\nsource = [{ topic = \"/joints\", field = \"position\", select = [\"a\", \"b\"] }]\n";
 const FRONT: &str = "[[feature]]\nname = \"observation.images.front\"\nkind = \"image\"\nsource = [{ topic = \"/camera\" }]\n";

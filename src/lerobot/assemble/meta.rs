@@ -55,6 +55,7 @@ impl AssembleWork {
         let columns = stat_columns(&self.plan.features);
         let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
         self.remove_beyond(DATA_PATH, self.plan.first_file + self.plan.files)?;
+        self.remove_videos_beyond()?;
         self.remove_beyond(EPISODES_PATH, episode_files)?;
         written += self.write_own(stop)?;
         // From here on files are replaced that a reader of the dataset as it was may read: each by one that serves it too.
@@ -90,7 +91,8 @@ impl AssembleWork {
         stop: &StopFlag,
     ) -> Result<(u32, Ordered<Ordered<Value>>, u64), LerobotError> {
         let first = self.base.as_ref().map_or(0, |base| base.episode_files);
-        let mut writer = EpisodesWriter::new(&self.out, columns.to_vec(), first);
+        let videos: Vec<&str> = self.plan.videos.iter().map(|video| video.name.as_str()).collect();
+        let mut writer = EpisodesWriter::new(&self.out, &videos, columns.to_vec(), first);
         let mut totals =
             columns.iter().map(|column| self.before(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut warnings = Vec::new();
@@ -107,6 +109,7 @@ impl AssembleWork {
                     task: self.plan.tasks.get(episode.task_index).cloned().unwrap_or_default(),
                     length: episode.frames,
                     data: FileRef::nth(file),
+                    videos: self.video_spans(episode),
                     dataset_from_index: episode.from,
                     stats,
                 })?;

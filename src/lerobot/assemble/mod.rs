@@ -1,4 +1,4 @@
-//! Packs staged episodes into a dataset: one segment a data file, and a last one for the metadata.
+//! Packs staged episodes into a dataset: one segment a data file, one a video file, and a last one for the metadata.
 //!
 //! Architecture Invariant: it knows staging and the format, nothing of recordings, queues or leases. Which episode
 //! goes to which file follows from staging alone, so any segment can be run again, by anyone, with the same bytes.
@@ -12,7 +12,9 @@ mod episode_stats;
 mod lines;
 mod meta;
 mod plan;
+mod plan_videos;
 mod publish;
+mod video_file;
 
 use super::base::Base;
 use super::error::LerobotError;
@@ -25,6 +27,11 @@ use plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Why nothing is appended to a dataset with videos.
+pub const VIDEO_APPEND: &str = "videos are not appended to a dataset yet: leave out --append and choose another --out, or take kind = \"image\"";
+/// Why a dataset of v2.1 has no videos.
+pub const V21_VIDEO: &str =
+    "videos are not written in format = \"v2.1\" yet: take kind = \"image\", or leave out the format";
 /// Why nothing is added in v2.1.
 pub const V21_APPEND: &str = "format = \"v2.1\" is written anew only: datasets of v3.0 are appended to; leave out --append, or the format";
 
@@ -91,6 +98,10 @@ impl AssembleWork {
         }
         let base = options.append.as_deref().map(|owner| Base::find(&out, owner)).transpose()?;
         let plan = Plan::read(&staging, episodes, base.as_ref())?;
+        if !plan.videos.is_empty() && (base.is_some() || options.version == Version::V21) {
+            let text = if base.is_some() { VIDEO_APPEND } else { V21_VIDEO };
+            return Err(LerobotError::Unfit(text.to_owned()).into());
+        }
         if let Some(base) = &base {
             base.check_table(&out, &stat_columns(&plan.features))?;
         }
@@ -115,13 +126,16 @@ impl AssembleWork {
             self.keep_stats(file, &stats)?;
             return Ok(done);
         }
-        self.write_meta(stop)
+        match self.plan.video_file(segment - self.plan.files) {
+            Some((video, file)) => self.write_video_file(video, file, stop),
+            None => self.write_meta(stop),
+        }
     }
 }
 
 impl Work for AssembleWork {
     fn segments(&self) -> u32 {
-        self.plan.files + 1
+        self.plan.files + self.plan.video_files() + 1
     }
 
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError> {

@@ -1,13 +1,15 @@
 //! Which episode goes to which file and rows: a pure function of what is staged.
 
+use super::plan_videos::{PlannedVideo, VideoPlace, place_videos};
 use crate::lerobot::base::{self, Base};
 use crate::lerobot::data::columns;
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::feature::{Dtype, Feature, INDEX_COLUMNS};
 use crate::lerobot::json::read_json;
 use crate::lerobot::layout::{DATA_FILE_BYTES, Packer};
-use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
+use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode, video_feature};
 use crate::lerobot::stats::MAX_EPISODE_FRAMES;
+use crate::lerobot::video::VideoStream;
 use crate::storage::{SharedStorage, Storage};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +34,8 @@ pub(super) struct PlannedEpisode {
     pub(super) from: u64,
     /// The number of its data file.
     pub(super) file: u32,
+    /// Its place in each of [`Plan::videos`].
+    pub(super) videos: Vec<VideoPlace>,
 }
 
 /// The whole dataset; or, where there is one already, what is added to it.
@@ -52,6 +56,8 @@ pub(super) struct Plan {
     pub(super) first_file: u32,
     /// Data files.
     pub(super) files: u32,
+    /// The features that are videos.
+    pub(super) videos: Vec<PlannedVideo>,
     /// Frames of the dataset, those before included.
     pub(super) frames: u64,
     /// Changes with anything that changes the plan.
@@ -59,11 +65,14 @@ pub(super) struct Plan {
 }
 
 /// An episode as found, before it has a place.
-struct Found {
-    folder: String,
-    number: u32,
-    staged_bytes: u64,
-    staged: StagedEpisode,
+pub(super) struct Found {
+    pub(super) folder: String,
+    pub(super) number: u32,
+    /// Of the segments' columns.
+    pub(super) staged_bytes: u64,
+    /// Of the samples of each video, by its place among the features.
+    pub(super) video_bytes: BTreeMap<usize, u64>,
+    pub(super) staged: StagedEpisode,
 }
 
 impl Plan {
@@ -97,21 +106,34 @@ impl Plan {
         let mut files = 0;
         let mut fingerprint = Sha256::new();
         fingerprint.update(format!("{before} {frames} {first_file} {features:?}\n"));
+        let (videos, mut places) = place_videos(&first, &found);
         let mut episodes = Vec::with_capacity(found.len());
-        for Found { folder, staged_bytes, staged, .. } in found {
+        for Found { folder, staged_bytes, video_bytes, staged, .. } in found {
             let file = packer.place(staged_bytes + staged.frames * INDEX_BYTES_PER_FRAME);
             let task_index = *known.entry(staged.task).or_insert_with_key(|task| {
                 tasks.push(task.clone());
                 tasks.len() - 1
             });
-            fingerprint.update(format!("{folder} {staged_bytes} {:?} {task_index}\n", staged.segments));
+            let segments = &staged.segments;
+            fingerprint
+                .update(format!("{folder} {staged_bytes} {video_bytes:?} {segments:?} {task_index}\n"));
             let (source, segments) = (staged.source, staged.segments);
             let from = frames;
             frames += staged.frames;
             files = file + 1;
             let file = first_file + file;
             let frames = staged.frames;
-            episodes.push(PlannedEpisode { source, folder, segments, frames, task_index, from, file });
+            let videos = places.next().unwrap_or_default();
+            episodes.push(PlannedEpisode {
+                source,
+                folder,
+                segments,
+                frames,
+                task_index,
+                from,
+                file,
+                videos,
+            });
         }
         let fingerprint = fingerprint.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let StagedEpisode { fps, features: staged, .. } = first;
@@ -125,6 +147,7 @@ impl Plan {
             before,
             first_file,
             files,
+            videos,
             frames,
             fingerprint,
         }
@@ -190,15 +213,15 @@ impl Start {
 
 /// Adds the episodes of one recording.
 fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(), LerobotError> {
-    let mut folders: BTreeMap<String, (u64, bool)> = BTreeMap::new();
+    let mut folders: BTreeMap<String, (u64, BTreeMap<usize, u64>, bool)> = BTreeMap::new();
     for object in staging.list(prefix)? {
         let object = object?;
         let Some((folder, name)) = object.key.rsplit_once('/') else { continue };
         let entry = folders.entry(format!("{folder}/")).or_default();
-        if name == EPISODE_FILE {
-            entry.1 = true;
-        } else {
-            entry.0 += object.size;
+        match video_feature(name) {
+            Some(feature) => *entry.1.entry(feature).or_default() += object.size,
+            None if name == EPISODE_FILE => entry.2 = true,
+            None => entry.0 += object.size,
         }
     }
     folders.retain(|folder, _| number_of(prefix, folder).is_some());
@@ -206,7 +229,7 @@ fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(
         let reason = "no episode is staged there: convert the recording again";
         return Err(LerobotError::damaged(prefix, reason));
     }
-    for (folder, (staged_bytes, is_finished)) in folders {
+    for (folder, (staged_bytes, video_bytes, is_finished)) in folders {
         if !is_finished {
             let reason = format!(
                 "{EPISODE_FILE} is missing, the episode is not finished: convert the recording again"
@@ -217,7 +240,7 @@ fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(
         let staged: StagedEpisode = read_json(staging, &key)?;
         check_episode(&key, &staged)?;
         let number = number_of(prefix, &folder).unwrap_or_default();
-        found.push(Found { folder, number, staged_bytes, staged });
+        found.push(Found { folder, number, staged_bytes, video_bytes, staged });
     }
     Ok(())
 }
@@ -244,10 +267,22 @@ fn check_episode(key: &str, staged: &StagedEpisode) -> Result<(), LerobotError> 
         )
     } else if staged.fps == 0 {
         "fps is 0".to_owned()
+    } else if let Some(name) = without_stream(staged) {
+        format!("it does not say how the video {name} is coded, or of another size: convert it again")
     } else {
         return Ok(());
     };
     Err(LerobotError::damaged(key, reason))
+}
+
+/// A video of which the episode does not say how it is coded, as large as the feature is.
+fn without_stream(staged: &StagedEpisode) -> Option<&str> {
+    let videos = staged.features.iter().filter(|feature| feature.dtype == Dtype::Video);
+    let mut wrong = videos.filter(|feature| {
+        let stream = staged.videos.get(&feature.name);
+        !stream.is_some_and(|stream| feature.shape.starts_with(&[stream.height, stream.width]))
+    });
+    wrong.next().map(|feature| feature.name.as_str())
 }
 
 /// Whether a dataset can have these features at all.
@@ -269,12 +304,13 @@ fn check_features(staged: &StagedEpisode) -> Result<(), LerobotError> {
                 _ => names.len() as u64 == shape.iter().map(|side| u64::from(*side)).product::<u64>(),
             });
             match dtype {
-                Dtype::Video => "videos are not written yet: use kind = \"image\"",
-                Dtype::Image if shape.len() != 3 || !sides => {
-                    "an image has the shape [height, width, channels]"
+                Dtype::Image | Dtype::Video if shape.len() != 3 || !sides => {
+                    "an image or a video has the shape [height, width, channels]"
                 }
                 Dtype::String if shape.as_slice() != [1] => "a text has the shape [1]",
-                _ if *dtype != Dtype::Image && (shape.len() != 1 || !sides) => "a vector has the shape [n]",
+                Dtype::Image | Dtype::Video if !named => "there are as many names as sides",
+                Dtype::Image | Dtype::Video => continue,
+                _ if shape.len() != 1 || !sides => "a vector has the shape [n]",
                 _ if !named => "there are as many names as elements",
                 _ => continue,
             }
@@ -293,6 +329,8 @@ fn check_fit(first: &StagedEpisode, other: &StagedEpisode) -> Result<(), Lerobot
         let name = |robot: &Option<String>| robot.clone().unwrap_or_else(|| "no robot".into());
         format!("{one} is of {}, {two} of {}", name(&first.robot_type), name(&other.robot_type))
     } else if let Some(difference) = feature_difference(first, other) {
+        difference
+    } else if let Some(difference) = codec_difference(first, other) {
         difference
     } else {
         return Ok(());
@@ -323,6 +361,18 @@ fn feature_difference(first: &StagedEpisode, other: &StagedEpisode) -> Option<St
     }
     (first.features != other.features)
         .then(|| format!("{one} and {two} have the same features in another order"))
+}
+
+/// info.json names one codec for a video.
+fn codec_difference(first: &StagedEpisode, other: &StagedEpisode) -> Option<String> {
+    first.videos.iter().find_map(|(name, one)| {
+        let two = other.videos.get(name)?;
+        let shown = |stream: &VideoStream| format!("{} of quality {}", stream.codec.name(), stream.quality);
+        let differs = (one.codec, one.quality, &one.preset) != (two.codec, two.quality, &two.preset);
+        let (source, theirs) = (&first.source, &other.source);
+        differs
+            .then(|| format!("the video {name} is {} in {source} and {} in {theirs}", shown(one), shown(two)))
+    })
 }
 
 fn shown(feature: &Feature) -> String {

@@ -4,14 +4,14 @@ use super::column::{Column, list_values};
 use super::rule::{Findings, Rule};
 use super::stats::Found;
 use super::{Pending, or_finding};
-use crate::lerobot::episodes::stat_column;
+use crate::lerobot::episodes::{VIDEO_COLUMNS, VideoSpan, stat_column, video_column};
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::info::Info;
-use crate::lerobot::layout::{EPISODES_PATH, FileRef, INFO_KEY, video_key};
+use crate::lerobot::layout::{EPISODES_PATH, FileRef, INFO_KEY};
 use crate::lerobot::parquet_file::ParquetIn;
 use crate::lerobot::stats::STAT_NAMES;
 use crate::lerobot::tasks::arrow_text;
-use crate::storage::{SharedStorage, StorageError};
+use crate::storage::SharedStorage;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use std::collections::BTreeSet;
@@ -43,6 +43,8 @@ pub(super) struct Episode {
     pub(super) tasks: Vec<String>,
     /// For each column, what its statistics are.
     pub(super) stats: Vec<Found>,
+    /// For each column that is a video, where the episode is in it; none where the row does not tell.
+    pub(super) videos: Vec<Option<VideoSpan>>,
 }
 
 /// Reads and checks the table. Episodes of rows that make no sense are left out.
@@ -75,16 +77,7 @@ pub(super) fn check(
         found.add(&FileRef::nth(0).key(EPISODES_PATH), Rule::EpisodesReadable, "it is missing");
     }
     let tasks = tasks.iter().map(String::as_str).collect();
-    let mut table = Table {
-        storage,
-        info,
-        columns,
-        tasks,
-        episodes: Vec::new(),
-        rows: 0,
-        next: 0,
-        videos: BTreeSet::new(),
-    };
+    let mut table = Table { storage, info, columns, tasks, episodes: Vec::new(), rows: 0, next: 0 };
     for (place, key) in keys {
         let read = table.read(place, &key, found);
         or_finding(read, &key, Rule::EpisodesReadable, found)?;
@@ -112,8 +105,6 @@ struct Table<'a> {
     rows: u64,
     /// Where the next episode starts.
     next: u64,
-    /// Video files that were looked for.
-    videos: BTreeSet<String>,
 }
 
 impl Table<'_> {
@@ -141,7 +132,7 @@ impl Table<'_> {
                 let values: Vec<i64> =
                     integers.iter().filter_map(|column| column.get(row).copied()).collect();
                 let tasks = tasks.get(row).cloned().unwrap_or_default();
-                self.check_row(place, key, &batch, row, &values, tasks, found)?;
+                self.check_row(place, key, &batch, row, &values, tasks, found);
             }
         }
         Ok(())
@@ -182,7 +173,7 @@ impl Table<'_> {
         values: &[i64],
         tasks: Vec<String>,
         found: &mut Findings,
-    ) -> Result<(), LerobotError> {
+    ) {
         let unsigned: Option<Vec<u64>> = values.iter().map(|value| u64::try_from(*value).ok()).collect();
         let &[index, length, chunk, file, from, to, meta_chunk, meta_file] =
             unsigned.as_deref().unwrap_or(&[])
@@ -193,7 +184,7 @@ impl Table<'_> {
                 format!("row {}: a number is below 0: {values:?}", self.rows),
             );
             self.rows += 1;
-            return Ok(());
+            return;
         };
         let number = self.rows;
         self.rows += 1;
@@ -214,7 +205,7 @@ impl Table<'_> {
         for task in tasks.iter().filter(|task| !self.tasks.contains(task.as_str())) {
             found.add(key, Rule::EpisodesTasks, format!("episode {index}: {task:?} is not in tasks.parquet"));
         }
-        self.check_videos(key, batch, row, index, length, found)?;
+        let videos = self.video_spans(key, batch, row, index, length, found);
         let stats =
             self.columns.iter().map(|column| stats_of(column, batch, row, index, key, found)).collect();
         let (Ok(chunk), Ok(file)) = (u32::try_from(chunk), u32::try_from(file)) else {
@@ -223,66 +214,48 @@ impl Table<'_> {
                 Rule::EpisodesRange,
                 format!("episode {index}: no such data file: {chunk}, {file}"),
             );
-            return Ok(());
+            return;
         };
         let data = FileRef { chunk, file };
-        self.episodes.push(Episode { number, file: key.to_owned(), data, from, length, tasks, stats });
-        Ok(())
+        self.episodes.push(Episode {
+            number,
+            file: key.to_owned(),
+            data,
+            from,
+            length,
+            tasks,
+            stats,
+            videos,
+        });
     }
 
-    fn check_videos(
-        &mut self,
+    fn video_spans(
+        &self,
         key: &str,
         batch: &RecordBatch,
         row: usize,
         index: u64,
         length: u64,
         found: &mut Findings,
-    ) -> Result<(), LerobotError> {
-        for column in self.columns.iter().filter(|column| column.is_video()) {
+    ) -> Vec<Option<VideoSpan>> {
+        let lasts = length as f64 / f64::from(self.info.fps.max(1));
+        let mut span = |column: &Column| {
             let name = &column.name;
             let integer = |part: &str| integers(batch, &video_column(name, part))?.get(row).copied();
             let time = |part: &str| {
                 let times = batch.column_by_name(&video_column(name, part))?;
                 times.as_primitive_opt::<Float64Type>()?.values().get(row).copied()
             };
-            let (chunk, file) = (integer("chunk_index"), integer("file_index"));
-            let (Some(chunk), Some(file), Some(from), Some(to)) =
-                (chunk, file, time("from_timestamp"), time("to_timestamp"))
-            else {
-                continue;
-            };
-            let lasts = length as f64 / f64::from(self.info.fps.max(1));
+            let (chunk, file) = (integer("chunk_index")?, integer("file_index")?);
+            let (from, to) = (time("from_timestamp")?, time("to_timestamp")?);
             found.hold(from >= 0.0 && (to - from - lasts).abs() < 1e-3, key, Rule::VideoFiles, || {
                 format!("episode {index}: {name} goes from {from} to {to} s, but the episode lasts {lasts} s")
             });
-            let place =
-                u32::try_from(chunk).and_then(|chunk| Ok(FileRef { chunk, file: u32::try_from(file)? }));
-            let (Ok(place), Some(template)) = (place, &self.info.video_path) else { continue };
-            let video = video_key(template, name, place);
-            if self.videos.insert(video.clone()) {
-                match self.storage.head(&video) {
-                    Ok(object) if object.size > 0 => {}
-                    Ok(_) => found.add(&video, Rule::VideoFiles, "it is empty"),
-                    Err(StorageError::NotFound { .. } | StorageError::Invalid { .. }) => {
-                        found.add(
-                            &video,
-                            Rule::VideoFiles,
-                            format!("it is missing; episode {index} needs it"),
-                        );
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(())
+            let file = FileRef { chunk: u32::try_from(chunk).ok()?, file: u32::try_from(file).ok()? };
+            Some(VideoSpan { file, from, to })
+        };
+        self.columns.iter().filter(|column| column.is_video()).map(&mut span).collect()
     }
-}
-
-const VIDEO_COLUMNS: [&str; 4] = ["chunk_index", "file_index", "from_timestamp", "to_timestamp"];
-
-fn video_column(feature: &str, part: &str) -> String {
-    format!("videos/{feature}/{part}")
 }
 
 /// A column of integers without nulls.

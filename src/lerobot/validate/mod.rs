@@ -1,10 +1,11 @@
 //! Checks a dataset against every rule of the format, and names what is wrong and where.
 //!
-//! It reads all data but decodes no pixels: of images the headers, of videos only that the files are there. Memory is
-//! bounded by the episodes' table and one batch of rows. What other folders hold (staging, notes) is nobody's business.
+//! It reads all data but decodes no pixels: of images the headers, of videos the index; unless it is asked to decode videos, too.
+//! Memory is bounded by the episodes' table, one batch of rows, and the index of one video. What other folders hold (staging, notes) is nobody's business.
 
 mod column;
 mod data;
+mod decode;
 mod episodes;
 mod huggingface;
 mod info;
@@ -12,6 +13,7 @@ mod rule;
 mod running;
 mod stats;
 mod tasks;
+mod videos;
 
 pub use rule::{Problem, Rule};
 
@@ -51,6 +53,15 @@ impl Pending {
     }
 }
 
+/// How far videos are looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Their index.
+    Index,
+    /// Every frame is decoded, of H.264; other codecs are not looked into, and named as such.
+    Frames,
+}
+
 /// What is known of the dataset while it is checked.
 struct Dataset {
     storage: SharedStorage,
@@ -74,7 +85,7 @@ struct Pending {
 /// # Errors
 /// Only trouble of the storage that may pass, or a place that cannot be read: all that is wrong with the dataset is
 /// in the report.
-pub fn validate(storage: &SharedStorage) -> Result<Report, LerobotError> {
+pub fn validate(storage: &SharedStorage, depth: Depth) -> Result<Report, LerobotError> {
     let mut found = Findings::default();
     let mut unchecked = Vec::new();
     let mut dataset_summary = None;
@@ -95,9 +106,7 @@ pub fn validate(storage: &SharedStorage) -> Result<Report, LerobotError> {
         } else {
             stats::check_dataset(&dataset, &totals, &mut found)?;
         }
-        if dataset.columns.iter().any(Column::is_video) {
-            unchecked.push("the frames of videos: only that their files are there".to_owned());
-        }
+        unchecked.extend(videos::check(&dataset, depth, &mut found)?);
     }
     let (problems, advice) = found.finish();
     Ok(Report { problems, advice, unchecked, summary: dataset_summary })

@@ -88,11 +88,25 @@ pub enum Rule {
     VideoFiles,
     /// The record of an append, where there is one, can be read.
     AppendRecord,
+    /// A video file is mp4 with one video track and nothing else, whole.
+    VideoReadable,
+    /// A video file has the frames of its episodes: each whole, one behind the other.
+    VideoFrames,
+    /// Each frame is shown at its number / fps, within 0.0001 s.
+    VideoTimes,
+    /// Codec and size are what info.json says.
+    VideoShape,
+    /// The first frame can be decoded alone, and what the index says of others can be.
+    VideoKeyFrames,
+    /// Every frame decodes; only looked at when asked for.
+    VideoDecodes,
+    /// Advice: between frames that can be decoded alone are no more than info.json says.
+    VideoGop,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 46] = [
         Self::InfoReadable,
         Self::InfoVersion,
         Self::InfoFps,
@@ -132,11 +146,18 @@ impl Rule {
         Self::StatsMatch,
         Self::VideoFiles,
         Self::AppendRecord,
+        Self::VideoReadable,
+        Self::VideoFrames,
+        Self::VideoTimes,
+        Self::VideoShape,
+        Self::VideoKeyFrames,
+        Self::VideoDecodes,
+        Self::VideoGop,
     ];
 
     /// Whether a loader reads a dataset that breaks it.
     pub fn is_advice(self) -> bool {
-        matches!(self, Self::DataRowGroups | Self::DataCompression)
+        matches!(self, Self::DataRowGroups | Self::DataCompression | Self::VideoGop)
     }
 }
 

@@ -1,0 +1,144 @@
+//! Writes one video file: the samples of its episodes as they stand in staging, behind an index that is made first.
+//!
+//! Samples pass through in pieces; of a whole file only their sizes are in memory.
+
+use super::data_file::open_segment;
+use super::plan::PlannedEpisode;
+use super::plan_videos::PlannedVideo;
+use super::{AssembleWork, check};
+use crate::lerobot::data::staged_schema;
+use crate::lerobot::episodes::VideoSpan;
+use crate::lerobot::error::LerobotError;
+use crate::lerobot::layout::{FileRef, VIDEO_PATH, video_key};
+use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote, segment_key, segment_video_key};
+use crate::lerobot::video::{GOP_FRAMES, Mp4Plan, SampleSizes, VideoStream};
+use crate::storage::{ObjectInfo, ObjectWriter, from_io};
+use crate::work::{SegmentDone, StopFlag};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+
+/// Frames whose sizes are read at once.
+const BATCH_FRAMES: usize = 4096;
+/// Bytes of samples in memory.
+const PIECE_BYTES: usize = 1 << 20;
+
+impl AssembleWork {
+    /// Writes a video's file; durable when it returns.
+    pub(super) fn write_video_file(
+        &self,
+        video: usize,
+        number: u32,
+        stop: &StopFlag,
+    ) -> Result<SegmentDone, LerobotError> {
+        let Some(planned) = self.plan.videos.get(video) else {
+            return Err(LerobotError::Unfit(format!("there is no video {video}")));
+        };
+        let mut samples = SampleSizes::default();
+        let mut pieces = Vec::new();
+        let mut stream = &planned.stream;
+        let mut read_bytes = 0;
+        for (episode, place) in self.plan.episodes_of_video(video, number) {
+            stream = &place.stream;
+            for segment in 0..episode.segments.len() {
+                check(stop)?;
+                let (piece, bytes) = self.take_sizes(planned, episode, stream, segment, &mut samples)?;
+                pieces.push(piece);
+                read_bytes += bytes;
+            }
+        }
+        let head = Mp4Plan { stream, fps: self.plan.fps, samples: &samples }.head();
+        let key = video_key(VIDEO_PATH, &planned.name, FileRef::nth(number));
+        let mut writer = self.out.writer(&key)?;
+        let write = |writer: &mut Box<dyn ObjectWriter>, bytes: &[u8]| {
+            writer.write_all(bytes).map_err(|error| from_io(self.out.as_ref(), "writing", &key, error))
+        };
+        write(&mut writer, &head)?;
+        for piece in &pieces {
+            let mut offset = 0;
+            while offset < piece.size {
+                check(stop)?;
+                let bytes = self.staging.read_at(piece, offset, PIECE_BYTES)?;
+                if bytes.is_empty() {
+                    return Err(LerobotError::damaged(&piece.key, "it ends early"));
+                }
+                offset += bytes.len() as u64;
+                write(&mut writer, &bytes)?;
+            }
+        }
+        writer.finish()?;
+        let written_bytes = head.len() as u64 + samples.total_bytes();
+        tracing::debug!(key, frames = samples.len(), bytes = written_bytes, "wrote a video file");
+        Ok(SegmentDone { frames: 0, read_bytes: read_bytes + samples.total_bytes(), written_bytes })
+    }
+
+    /// Adds the sizes of a segment's samples, and makes sure that they are what they should be. Gives the file of samples, and the
+    /// bytes read to tell.
+    fn take_sizes(
+        &self,
+        planned: &PlannedVideo,
+        episode: &PlannedEpisode,
+        stream: &VideoStream,
+        segment: usize,
+        samples: &mut SampleSizes,
+    ) -> Result<(ObjectInfo, u64), LerobotError> {
+        let again = |key: &str, what: &str| {
+            LerobotError::damaged(key, format!("{}: {what}: convert {} again", planned.name, episode.source))
+        };
+        let columns = segment_key(&episode.folder, segment);
+        let input = open_segment(&self.staging, episode, segment, &staged_schema(&self.plan.features))?;
+        let read_bytes = input.size();
+        let note = input.note(SEGMENT_NOTE_KEY).map(serde_json::from_str::<SegmentNote>).transpose();
+        let note = note.map_err(|error| LerobotError::damaged(&columns, error))?.unwrap_or_default();
+        if note.videos.get(&planned.name) != Some(stream) {
+            return Err(again(&columns, "another encoder made this segment than the rest of its episode"));
+        }
+        let before = samples.total_bytes();
+        let mut frame = 0u64;
+        for batch in input.batches(BATCH_FRAMES, |name| name == planned.name)? {
+            let batch = batch?;
+            let sizes =
+                batch.column_by_name(&planned.name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+            let sizes = sizes.ok_or_else(|| again(&columns, "it has no sizes of samples"))?;
+            for bytes in sizes {
+                let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+                let bytes = bytes.ok_or_else(|| again(&columns, "a sample has no size"))?;
+                if !samples.push(bytes, frame.is_multiple_of(u64::from(GOP_FRAMES))) {
+                    return Err(again(&columns, "a file would have too many frames"));
+                }
+                frame += 1;
+            }
+        }
+        let key = segment_video_key(&columns, planned.feature);
+        let object = self.staging.head(&key)?;
+        if object.size != samples.total_bytes() - before {
+            return Err(again(&key, "its samples are not as long as the segment says"));
+        }
+        Ok((object, read_bytes))
+    }
+
+    /// An episode's place in each video, in seconds.
+    pub(super) fn video_spans(&self, episode: &PlannedEpisode) -> Vec<VideoSpan> {
+        let seconds = |frames: u64| frames as f64 / f64::from(self.plan.fps.max(1));
+        let span = |place: &super::plan_videos::VideoPlace| VideoSpan {
+            file: FileRef::nth(place.file),
+            from: seconds(place.from_frame),
+            to: seconds(place.from_frame + episode.frames),
+        };
+        episode.videos.iter().map(span).collect()
+    }
+
+    /// Removes video files of an older dataset, as for data files; also those of videos that there are no more.
+    pub(super) fn remove_videos_beyond(&self) -> Result<(), LerobotError> {
+        let folders: Result<std::collections::BTreeSet<String>, LerobotError> = self
+            .out
+            .list("videos/")?
+            .map(|object| Ok(object?.key.split('/').nth(1).unwrap_or_default().to_owned()))
+            .collect();
+        for name in folders? {
+            let files =
+                self.plan.videos.iter().find(|video| video.name == name).map_or(0, |video| video.files);
+            self.remove_beyond(&VIDEO_PATH.replace("{video_key}", &name), files)?;
+        }
+        Ok(())
+    }
+}
