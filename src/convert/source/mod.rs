@@ -21,9 +21,11 @@ mod mcap;
 mod part;
 mod reader;
 pub mod rosbag2;
+mod walk;
 
 pub use error::SourceError;
 pub use reader::Reader;
+pub use walk::Walked;
 
 use crate::convert::StopFlag;
 use crate::convert::decode::{DecodeError, Schema};
