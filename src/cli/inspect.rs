@@ -144,7 +144,9 @@ impl Page {
         if place.starts_with("s3://") && folder == "s3:/" {
             return refuse("name an object: s3://BUCKET/report.html");
         }
-        if recordings::kind(name) != Kind::Other || storage::absolute(recording).is_ok_and(|input| input == place) {
+        if recordings::kind(name) != Kind::Other
+            || storage::absolute(recording).is_ok_and(|input| input == place)
+        {
             return refuse("that is where a recording stands; give another name, as report.html");
         }
         let folder = if folder.is_empty() { "/" } else { folder };
