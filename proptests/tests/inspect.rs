@@ -2,7 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p roboflow-proptests --test inspect` writes them anew; look at them then.
 
-#![expect(clippy::unwrap_used, reason = "tests end when something is wrong")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests end when something is wrong")]
 
 use roboflow::convert::StopFlag;
 use roboflow::convert::inspect::{Look, Options, Report, inspect};
