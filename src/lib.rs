@@ -46,6 +46,7 @@
 //! | [`scanner`] | new recordings to batches, and housekeeping | each write of a leader is compared with its term by the queue |
 //! | [`run`] | the `run` command | nothing of its own: queue, worker and assembly as a fleet has them |
 //! | [`bench`](mod@bench) | measurements of the `bench` commands | prints nothing, leaves nothing behind |
+//! | [`readable`] | numbers and names for people | pure; what a recording names never steers a terminal |
 //! | [`cli`] | what was typed | the only texts for errors (anyhow), the only writer of stdout |
 //! | [`config`] | what was checked | opens nothing; refuses before anything is opened |
 //! | [`translog`] | every step as JSON | no state is ever restored from it |
@@ -63,6 +64,7 @@ pub mod executor;
 pub mod lerobot;
 pub mod metrics;
 pub mod queue;
+pub mod readable;
 pub mod reaper;
 pub mod recipe;
 pub mod recordings;

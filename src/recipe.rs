@@ -15,8 +15,8 @@ pub const DEFAULT_SEGMENT_FRAMES: u32 = 100;
 /// How recordings are converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// The folder below which the recordings lie, absolute.
-    pub input: PathBuf,
+    /// The place below which the recordings lie, absolute: a path or an s3:// prefix.
+    pub input: String,
     /// The mapping file's text.
     pub mapping: String,
     /// Frames of a segment.

@@ -9,7 +9,7 @@ mod summary;
 mod supervise;
 
 use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
-use crate::cli::exit::{Code, Failure, OrExit, Outcome, session_failure};
+use crate::cli::exit::{Code, Failure, OrExit, Outcome, input_failure, session_failure};
 use crate::cli::mapping::{MappingArgs, missing_here};
 use crate::cli::output::notice;
 use crate::clock::Clock;
@@ -17,7 +17,7 @@ use crate::config::{self, Defaults, WorkerConfig};
 use crate::convert::crew::Crew;
 use crate::dataset::DatasetOpener;
 use crate::recipe::{self, Recipe};
-use crate::recordings::local;
+use crate::recordings;
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::storage::fs::FsStorage;
@@ -39,8 +39,8 @@ use supervise::{Supervisor, Verdict};
 /// What was asked for.
 #[derive(Debug)]
 pub struct Request {
-    /// Files, folders and globs.
-    pub inputs: Vec<PathBuf>,
+    /// Files, folders and globs; or objects, prefixes and globs of a bucket.
+    pub inputs: Vec<String>,
     /// The dataset's folder.
     pub output: PathBuf,
     /// The mapping file.
@@ -59,6 +59,8 @@ pub struct Request {
     pub segment_frames: u32,
     /// The summary as JSON.
     pub json: bool,
+    /// How places are opened.
+    pub places: Places,
     /// How it stops.
     pub stop: StopArgs,
     /// The rest.
@@ -110,7 +112,8 @@ fn convert(
         return summary::show(note, &output.path, request.json);
     };
     let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), Places::default(), crew));
+    let places = request.places.clone();
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places, crew));
     let worker = session.start(config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&Input::Signal(signal))));
@@ -157,7 +160,7 @@ impl Plan {
     /// Checks everything that can be checked before anything is opened, then the inputs, then the output; then makes
     /// the output ours.
     fn make(request: &Request) -> Outcome<Self> {
-        let workers = request.workers.unwrap_or(1);
+        let (workers, stop) = (request.workers.unwrap_or(1), StopFlag::default());
         let mut config = WorkerConfig::build(workers, &request.stop, &request.tune, Defaults::run())
             .or_exit(Code::Config)?;
         let segment_frames = config::segment_frames(request.segment_frames).or_exit(Code::Config)?;
@@ -170,10 +173,11 @@ impl Plan {
         }
         let before = output.before.as_ref().filter(|_| !request.append || request.resume || output.is_open());
         let found = match before {
-            Some(before) if request.inputs.is_empty() => before.recordings_found(),
-            _ => local::expand(&request.inputs).or_exit(Code::NoInput)?,
+            Some(before) if request.inputs.is_empty() => {
+                before.look_again(&request.places, &stop).map_err(|error| input_failure(error.into()))?
+            }
+            _ => recordings::find(&request.inputs, None, &request.places, &stop).map_err(input_failure)?,
         };
-        let input = FsStorage::open(&found.base).or_exit(Code::NoInput)?;
         let mapping = match (given, before) {
             (Some(given), _) => given,
             (None, Some(before)) => {
@@ -184,8 +188,8 @@ impl Plan {
                 request.settings.apply("the mapping of the dataset", mapping)?
             }
             (None, None) => {
-                let first = found.keys.first().map(String::as_str).unwrap_or_default();
-                request.settings.infer_from(Arc::new(input.clone()), first, &StopFlag::default())?
+                let first = found.objects.first().map(|object| object.key.as_str()).unwrap_or_default();
+                request.settings.infer_from(Arc::clone(&found.storage), first, &stop)?
             }
         };
         if request.append {
@@ -194,11 +198,11 @@ impl Plan {
         if let Some(missing) = missing_here(&mapping)? {
             return Err(Failure::new(Code::Config, missing));
         }
-        let recipe = Recipe { input: found.base.clone(), mapping, segment_frames };
-        let note = RunNote::new(recipe, &found, &input).or_exit(Code::NoInput)?;
+        let recipe = Recipe { input: found.location.clone(), mapping, segment_frames };
+        let note = RunNote::new(recipe, &found);
         output.claim(&note).map_err(output_failure)?;
         if request.workers.is_none() {
-            config.machines = default_machines(found.keys.len());
+            config.machines = default_machines(found.objects.len());
         }
         Ok(Self { note, output, config })
     }

@@ -13,6 +13,7 @@ mod append;
 mod commands;
 mod completions;
 mod fleet;
+mod inspect;
 mod lab;
 mod launch;
 mod leases;

@@ -248,10 +248,11 @@ impl FleetLab {
         self.run_alone(&self.path("in").join(round), &format!("reference-{round}"))
     }
 
-    /// `roboflow run` over a folder.
+    /// `roboflow run` over a folder, or over what an `s3://` URL names.
     pub fn run_alone(&self, input: &Path, out: &str) -> Dataset {
-        let input = input.to_str().expect("UTF-8");
+        let (input, endpoint) = (input.to_str().expect("UTF-8"), self.s3_proxy.endpoint());
         let arguments = ["run", input, "--out", out, "--mapping", "robot.toml", "--workers", "2"];
+        let arguments = arguments.into_iter().chain(["--s3-endpoint", &endpoint]);
         self.program.run(self.folder.path(), arguments).expect_code(0);
         dataset_bytes(&self.path(out))
     }

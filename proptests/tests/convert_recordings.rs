@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use roboflow::convert::crew::Crew;
 use roboflow::convert::infer::infer;
-use roboflow::convert::inspect::inspect;
+use roboflow::convert::inspect::{Look, Options, inspect};
 use roboflow::convert::mapping::Mapping;
 use roboflow::convert::recording::RecordingWork;
 use roboflow::convert::source::Recording;
@@ -453,9 +453,12 @@ fn every_real_recording_is_described_and_a_guessed_mapping_converts() {
                 Ok(recording) => recording,
                 Err(error) => panic!("{name}: {error}"),
             };
-            let report = inspect(&recording, &stop).unwrap();
+            let options = Options { details: true, ..Options::default() };
+            let report = inspect(&recording, &options, &stop).unwrap();
             assert_eq!(report.topics.len(), recording.topics().len(), "{name}");
-            assert!(report.topics.iter().all(|topic| report.render(100).contains(&topic.name)), "{name}");
+            assert_eq!(report.warnings, recording.warnings(), "{name}: every message was met");
+            let look = Look { width: 100, unicode: true, colour: false };
+            assert!(report.topics.iter().all(|topic| report.render(look).contains(&topic.name)), "{name}");
             match infer(&recording, &stop) {
                 Ok(inferred) => {
                     let job = convert(&bytes, &inferred.mapping_text, 100);

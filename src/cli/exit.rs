@@ -4,6 +4,7 @@
 
 use crate::error::{Class, Classified};
 use crate::queue::QueueError;
+use crate::recordings::InputError;
 use crate::session::SessionError;
 use crate::storage::StorageError;
 use crate::worker::StartError;
@@ -110,6 +111,16 @@ pub fn storage_code(error: &StorageError, otherwise: Code) -> Code {
         Class::Transient => Code::Io,
         Class::Permanent | Class::Lost => otherwise,
     }
+}
+
+/// The exit code of recordings that could not be found.
+pub fn input_failure(error: InputError) -> Failure {
+    let code = match &error {
+        InputError::Storage(error) => storage_code(error, Code::NoInput),
+        InputError::Outside { .. } | InputError::Apart { .. } => Code::Config,
+        _ => Code::NoInput,
+    };
+    Failure { code, error: error.into() }
 }
 
 /// The exit code of a session that could not be opened.

@@ -4,6 +4,7 @@ use super::args::{LogArgs, StopArgs, TuneArgs};
 use super::exit::Outcome;
 use super::location;
 use super::mapping::MappingArgs;
+use super::storage::StorageArgs;
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::run::{self, Request};
 use crate::signal::Stream;
@@ -15,6 +16,7 @@ const AFTER_HELP: &str = "\
 Examples:
   roboflow run demo.mcap --out pick-cube
   roboflow run recordings/ 'more/**/*.mcap' --out set --mapping robot.toml --workers 4
+  roboflow run s3://robots/2026-11-21/ --out set
   roboflow run --resume --out set
   roboflow run tuesday/ --append --out set
 
@@ -29,10 +31,11 @@ code 75. SIGUSR1 finishes the jobs in hand first.";
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct RunArgs {
-    /// Recordings: files, folders (searched for *.mcap, *.bag, *.db3 and folders of ROS 2), or quoted globs
-    #[arg(value_name = "INPUT", required_unless_present = "resume", value_parser = OsStringValueParser::new().try_map(location::parse))]
-    inputs: Vec<PathBuf>,
-    /// The dataset's folder: new, empty, or from an earlier run of the same command
+    /// Recordings: files, folders (searched for *.mcap, *.bag, *.db3 and folders of ROS 2), or quoted globs; s3:// objects, prefixes or globs
+    #[arg(value_name = "INPUT", required_unless_present = "resume")]
+    inputs: Vec<String>,
+    /// The dataset's folder on this host, where its queue stands too: new, empty, or from an earlier run of the same
+    /// command. To a bucket goes what 'roboflow submit' is given
     #[arg(long, short, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(location::parse))]
     out: PathBuf,
     /// Which topics and fields become which features
@@ -61,6 +64,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    storage: StorageArgs,
+    #[command(flatten)]
     stop: StopArgs,
     #[command(flatten)]
     tune: TuneArgs,
@@ -78,6 +83,7 @@ pub(super) fn run(args: RunArgs, log: &LogArgs, signals: &Stream) -> Outcome {
         skip_failed: args.skip_failed,
         segment_frames: args.segment_frames,
         json: args.json,
+        places: args.storage.places(),
         stop: args.stop,
         tune: args.tune,
     };

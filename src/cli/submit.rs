@@ -2,7 +2,9 @@
 
 use super::args::LogArgs;
 use super::duration::Millis;
-use super::exit::{Code, Failure, OrExit, Outcome, queue_failure, session_failure, storage_code};
+use super::exit::{
+    Code, Failure, OrExit, Outcome, input_failure, queue_failure, session_failure, storage_code,
+};
 use super::mapping::{MappingArgs, missing_here};
 use super::output::{self, count, notice};
 use super::storage::StorageArgs;
@@ -12,7 +14,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::queue::{BatchId, NewBatch, Queue, QueueError, QueueSettings, Submitted};
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
-use crate::recordings::{self, Found, InputError};
+use crate::recordings::{self, Found};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::storage::{self, Places};
@@ -226,15 +228,6 @@ fn warn_of_paths(plan: &Plan) {
             notice(&format!("note: {location} is a path: every worker must see it under this name"));
         }
     }
-}
-
-fn input_failure(error: InputError) -> Failure {
-    let code = match &error {
-        InputError::Storage(error) => storage_code(error, Code::NoInput),
-        InputError::Outside { .. } | InputError::Apart { .. } => Code::Config,
-        _ => Code::NoInput,
-    };
-    Failure { code, error: error.into() }
 }
 
 fn output_failure(error: OutputError) -> Failure {

@@ -8,10 +8,11 @@ use crate::convert::source::rosbag2;
 use crate::lerobot::layout::INFO_KEY;
 use crate::queue::{BatchId, NewBatch, NewJob, Source, config_hash};
 use crate::recipe::{OWN_FOLDER, Recipe, append_staging, staging_path};
-use crate::recordings::local::Recordings;
+use crate::recordings::Found;
 use crate::storage::fs::FsStorage;
-use crate::storage::{Storage, StorageError, is_partial};
+use crate::storage::{ObjectInfo, Places, Storage, StorageError, is_partial};
 use crate::submit::dataset_mapping;
+use crate::work::StopFlag;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -128,28 +129,34 @@ pub(super) enum OutputError {
 }
 
 impl RunNote {
-    /// Of a new run: looks at each recording's size and version.
+    /// Of recordings as they are now.
+    pub(super) fn new(recipe: Recipe, found: &Found) -> Self {
+        let note = |info: &ObjectInfo| RecordingNote {
+            key: info.key.clone(),
+            bytes: info.size,
+            version: info.version.clone(),
+        };
+        Self { version: VERSION, recipe, recordings: found.objects.iter().map(note).collect() }
+    }
+
+    /// The recordings of then, as they are now.
     ///
     /// # Errors
     /// When one cannot be looked at.
-    pub(super) fn new(recipe: Recipe, found: &Recordings, input: &dyn Storage) -> Result<Self, SourceError> {
-        let look = |key: &String| {
-            let info = rosbag2::look(input, key)?;
-            Ok(RecordingNote { key: key.clone(), bytes: info.size, version: info.version })
-        };
-        let recordings = found.keys.iter().map(look).collect::<Result<_, SourceError>>()?;
-        Ok(Self { version: VERSION, recipe, recordings })
-    }
-
-    /// The recordings, as they were found then.
-    pub(super) fn recordings_found(&self) -> Recordings {
-        let keys = self.recordings.iter().map(|note| note.key.clone()).collect();
-        Recordings { base: self.recipe.input.clone(), keys }
+    pub(super) fn look_again(&self, places: &Places, stop: &StopFlag) -> Result<Found, SourceError> {
+        let location = self.recipe.input.clone();
+        let storage = places.open(&location, stop)?;
+        let objects = self
+            .recordings
+            .iter()
+            .map(|note| rosbag2::look(&*storage, &note.key))
+            .collect::<Result<_, SourceError>>()?;
+        Ok(Found { location, storage, objects })
     }
 
     /// The recordings as jobs.
     pub(super) fn jobs(&self) -> Vec<NewJob> {
-        let location = self.recipe.input.display().to_string();
+        let location = self.recipe.input.clone();
         let source = |recording: &RecordingNote| Source {
             name: recording.name().to_owned(),
             location: location.clone(),
@@ -171,11 +178,7 @@ impl RunNote {
             found.push(format!("--segment-frames was {}, now {}", old.segment_frames, new.segment_frames));
         }
         if new.input != old.input {
-            found.push(format!(
-                "the recordings were below {}, now {}",
-                old.input.display(),
-                new.input.display()
-            ));
+            found.push(format!("the recordings were below {}, now {}", old.input, new.input));
             return found;
         }
         let name = |note: &RecordingNote| note.key.clone();

@@ -1,18 +1,50 @@
-//! What is in a recording: topics, types, rates, gaps, and what of it can be converted.
+//! What is in a recording: topics, types, rates, gaps, when each speaks, and what of it can be converted.
 //!
-//! It looks and never judges: a recording that cannot be converted is still reported.
+//! It looks and never judges: a recording that cannot be converted is still reported. Times come from the index; only
+//! [`Options::details`] reads the messages. Memory: that index, and counts of a fixed size for each topic.
 
+mod details;
+mod histogram;
+mod html;
 mod table;
+mod timeline;
+mod times;
 
-use super::decode::{Count, FieldInfo};
-use super::source::{MessageRef, Recording, TimeSource, TopicId};
+pub use details::{Details, Latency, MAX_TOPICS, Order, Picture};
+pub use histogram::Bar;
+pub use times::{Gap, Times};
+
+use super::decode::{Count, FieldInfo, Schema};
+use super::source::{Recording, TimeSource, TopicId, Walked};
 use super::{StopFlag, WorkError};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::io;
 
-/// A silence of so many usual periods is a gap. The usual one is the median or the mean, whichever is longer: topics
-/// that speak in bursts have a median near zero.
-const GAP_PERIODS: u64 = 5;
+/// Columns of a timeline that is not fitted to a terminal.
+pub const COLUMNS: usize = 240;
+/// Most columns of a timeline.
+const MAX_COLUMNS: usize = 1_000;
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Fit the timeline to a text of this look; otherwise it has [`COLUMNS`].
+    pub fit: Option<Look>,
+    /// Read every message: [`TopicReport::details`].
+    pub details: bool,
+}
+
+/// How a text looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Columns of the terminal.
+    pub width: usize,
+    /// Whether it shows more than ASCII.
+    pub unicode: bool,
+    /// Whether it shows colours.
+    pub colour: bool,
+}
 
 /// A recording, described.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +59,10 @@ pub struct Report {
     pub messages: u64,
     /// From the first log time to the last, in seconds.
     pub duration_s: f64,
+    /// The first log time, in nanoseconds since the epoch.
+    pub start_ns: Option<u64>,
+    /// The last log time, in nanoseconds since the epoch.
+    pub end_ns: Option<u64>,
     /// Whether messages are found by indexes, without reading the file.
     pub indexed: bool,
     /// Whether the file ends before its data does.
@@ -49,24 +85,20 @@ pub struct TopicReport {
     pub encoding: String,
     /// How many.
     pub messages: u64,
-    /// Messages a second; none of fewer than two.
-    pub rate_hz: Option<f64>,
-    /// The first, in nanoseconds since the epoch.
-    pub first_ns: Option<u64>,
-    /// The last, in nanoseconds since the epoch.
-    pub last_ns: Option<u64>,
-    /// Silences of more than five usual periods.
-    pub gaps: u64,
-    /// The longest silence between two messages, in milliseconds.
-    pub longest_gap_ms: Option<f64>,
-    /// When the longest silence began, in nanoseconds since the epoch.
-    pub longest_gap_at_ns: Option<u64>,
+    /// Rate and gaps.
+    #[serde(flatten)]
+    pub times: Times,
+    /// Messages in each of equal parts of the recording, from its first log time to its last.
+    pub timeline: Vec<u64>,
     /// Whether messages carry a stamp of their own.
     pub has_header: bool,
     /// The fields that a mapping can name.
     pub fields: Vec<FieldReport>,
     /// Why its messages cannot be read; none if they can.
     pub unreadable: Option<String>,
+    /// What the messages themselves tell, where they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
 }
 
 /// A field, described.
@@ -79,95 +111,117 @@ pub struct FieldReport {
     pub kind: String,
 }
 
-/// Looks at every topic of a recording. Messages are read only where there is no index of them.
+/// Looks at every topic of a recording. Messages are read only where there is no index of them, or details are asked for.
 ///
 /// # Errors
-/// Errors of reading with their class; [`WorkError::Stopped`]. A topic that cannot be decoded is no error.
-pub fn inspect(recording: &Recording, stop: &StopFlag) -> Result<Report, WorkError> {
+/// Errors of reading with their class; [`WorkError::Stopped`]. A topic that cannot be decoded is no error, nor is damage
+/// that is met while details are read: it is a warning.
+pub fn inspect(recording: &Recording, options: &Options, stop: &StopFlag) -> Result<Report, WorkError> {
     let all = recording.topics().iter().enumerate();
     let whole = |(at, _): &(usize, _)| recording.conflict(TopicId(*at)).is_none();
     let indexed: Vec<TopicId> = all.clone().filter(whole).map(|(at, _)| TopicId(at)).collect();
     let messages = recording.index(&indexed, TimeSource::Log, stop)?;
-    let mut topics = Vec::with_capacity(recording.topics().len());
+    let refs = |at: usize| indexed.binary_search(&TopicId(at)).ok().and_then(|place| messages.get(place));
+    let (mut topics, mut schemas) = (Vec::with_capacity(recording.topics().len()), Vec::new());
     for (at, about) in all {
         stop.check()?;
         let id = TopicId(at);
-        let refs = indexed.iter().position(|topic| *topic == id).and_then(|at| messages.get(at));
-        let mut report = times(refs.map_or(&[][..], Vec::as_slice));
-        report.name.clone_from(&about.name);
-        report.schema.clone_from(&about.schema_name);
-        report.encoding.clone_from(&about.message_encoding);
-        if refs.is_none() {
-            report.messages = about.message_count.unwrap_or(0);
-        }
-        match (recording.conflict(id), recording.schema(id, stop)) {
-            (Some(conflict), _) => report.unreadable = Some(conflict.to_owned()),
-            (None, Ok(schema)) => {
-                report.has_header = schema.has_header();
-                report.fields = schema.fields().iter().map(field).collect();
-            }
-            (None, Err(error)) => report.unreadable = Some(error.of_topic()?),
-        }
-        topics.push(report);
+        let found = refs(at).map(Vec::as_slice);
+        let counted = found.map_or(about.message_count.unwrap_or(0), |found| found.len() as u64);
+        let (schema, unreadable) = match (recording.conflict(id), recording.schema(id, stop)) {
+            (Some(conflict), _) => (None, Some(conflict.to_owned())),
+            (None, Ok(schema)) => (Some(schema), None),
+            (None, Err(error)) => (None, Some(error.of_topic()?)),
+        };
+        topics.push(TopicReport {
+            name: about.name.clone(),
+            schema: about.schema_name.clone(),
+            encoding: about.message_encoding.clone(),
+            messages: counted,
+            times: times::times(found.unwrap_or_default()),
+            timeline: Vec::new(),
+            has_header: schema.as_ref().is_some_and(Schema::has_header),
+            fields: schema.iter().flat_map(Schema::fields).map(|info| field(&info)).collect(),
+            unreadable,
+            details: None,
+        });
+        schemas.push(schema);
     }
-    let stamps = || topics.iter().flat_map(|topic| topic.first_ns.into_iter().chain(topic.last_ns));
-    let duration_ns = stamps().max().unwrap_or(0) - stamps().min().unwrap_or(0);
-    Ok(Report {
+    let stamps =
+        || topics.iter().flat_map(|topic| topic.times.first_ns.into_iter().chain(topic.times.last_ns));
+    let (start_ns, end_ns) = (stamps().min(), stamps().max());
+    let mut report = Report {
         file: recording.name().to_owned(),
         size_bytes: recording.size_bytes(),
         chunks: messages.iter().flatten().map(|message| message.chunk).collect::<BTreeSet<_>>().len(),
         messages: topics.iter().map(|topic| topic.messages).sum(),
-        duration_s: duration_ns as f64 / 1e9,
+        duration_s: (end_ns.unwrap_or(0) - start_ns.unwrap_or(0)) as f64 / 1e9,
+        start_ns,
+        end_ns,
         indexed: recording.is_indexed(),
         cut: recording.is_cut(),
         warnings: recording.warnings().to_vec(),
         topics,
-    })
+    };
+    if let (Some(start), Some(end)) = (start_ns, end_ns) {
+        let columns = options.fit.map_or(COLUMNS, |look| table::timeline_columns(&report, look));
+        for (at, topic) in report.topics.iter_mut().enumerate() {
+            topic.timeline = refs(at).map_or_else(Vec::new, |refs| times::columns(refs, start, end, columns));
+        }
+    }
+    drop(messages);
+    if options.details {
+        let (details, walked) = details::read(recording, &schemas, stop)?;
+        report.topics.iter_mut().zip(details).for_each(|(topic, details)| topic.details = details);
+        report.warn_of(&walked);
+    }
+    Ok(report)
 }
 
 impl Report {
-    /// The report as a text of at most `width` columns where that is possible; names are never cut.
-    pub fn render(&self, width: usize) -> String {
-        table::render(self, width)
+    /// The report as a text of at most `look.width` columns where that is possible: only in a timeline above a table are
+    /// names cut.
+    pub fn render(&self, look: Look) -> String {
+        table::render(self, look)
+    }
+
+    /// The report as one HTML page that needs nothing else, with [`Details`] where there are any.
+    ///
+    /// # Errors
+    /// Of the writer.
+    pub fn write_html(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        html::write(self, out)
+    }
+
+    fn warn_of(&mut self, walked: &Walked) {
+        self.warnings.extend(walked.damaged.iter().cloned());
+        let more = walked.damaged_count - walked.damaged.len() as u64;
+        if more > 0 {
+            self.warnings.push(format!("{more} more places are damaged"));
+        }
+        if self.topics.len() > MAX_TOPICS {
+            self.warnings.push(format!("only the messages of the first {MAX_TOPICS} topics were looked at"));
+        }
+    }
+
+    /// The recording's length in seconds, never zero: what places are shares of.
+    fn span_s(&self) -> f64 {
+        self.duration_s.max(1e-9)
+    }
+
+    /// Where an instant lies, as a share of the recording.
+    fn place(&self, at_ns: u64) -> f64 {
+        self.since_start_s(at_ns) / self.span_s()
+    }
+
+    fn since_start_s(&self, at_ns: u64) -> f64 {
+        at_ns.saturating_sub(self.start_ns.unwrap_or(0)) as f64 / 1e9
     }
 }
 
 fn field(field: &FieldInfo) -> FieldReport {
     let list = if field.array == Count::One { "" } else { "[]" };
     FieldReport { path: field.path.clone(), kind: format!("{}{list}", field.element.name()) }
-}
-
-/// Counts, rate and gaps of messages in the order of their stamps.
-fn times(messages: &[MessageRef]) -> TopicReport {
-    let stamp = |message: &MessageRef| message.stamp_ns;
-    let (first_ns, last_ns) = (messages.first().map(stamp), messages.last().map(stamp));
-    let silences: Vec<(u64, u64)> = messages
-        .iter()
-        .zip(messages.iter().skip(1))
-        .map(|(before, after)| (after.stamp_ns - before.stamp_ns, before.stamp_ns))
-        .collect();
-    let mut periods: Vec<u64> = silences.iter().map(|(period, _)| *period).collect();
-    periods.sort_unstable();
-    let median = periods.get(periods.len() / 2).copied().unwrap_or(0);
-    let span_ns = last_ns.unwrap_or(0) - first_ns.unwrap_or(0);
-    let usual = median.max(span_ns / periods.len().max(1) as u64);
-    let gaps = periods.iter().filter(|period| **period > usual.saturating_mul(GAP_PERIODS)).count();
-    let longest = silences.iter().max_by_key(|(period, _)| *period);
-    TopicReport {
-        name: String::new(),
-        schema: String::new(),
-        encoding: String::new(),
-        messages: messages.len() as u64,
-        rate_hz: (span_ns > 0).then(|| periods.len() as f64 * 1e9 / span_ns as f64),
-        first_ns,
-        last_ns,
-        gaps: gaps as u64,
-        longest_gap_ms: longest.map(|(period, _)| *period as f64 / 1e6),
-        longest_gap_at_ns: longest.map(|(_, at)| *at),
-        has_header: false,
-        fields: Vec::new(),
-        unreadable: None,
-    }
 }
 
 #[cfg(test)]

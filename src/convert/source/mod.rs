@@ -22,9 +22,11 @@ mod metadata;
 mod part;
 mod reader;
 pub mod rosbag2;
+mod walk;
 
 pub use error::SourceError;
 pub use reader::Reader;
+pub use walk::Walked;
 
 use crate::convert::StopFlag;
 use crate::convert::decode::{DecodeError, Schema};
