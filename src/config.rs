@@ -3,10 +3,12 @@
 //! Architecture Invariant: nothing is opened here. A setting that cannot be right is refused before anything is.
 
 use crate::cli::args::{LimitArgs, StopArgs, TuneArgs};
+use crate::convert::crew::{Crew, THREADS_MAX};
 use crate::error::{Class, Classified};
 use crate::queue::{LEASE_MIN_MS, QueueSettings, RECEIPT_AGE_MIN_MS};
 use crate::scanner::leader::LeaderSettings;
 use roboflow_fsm::Settings;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ pub const SCAN_INTERVAL_MIN_MS: u64 = 100;
 /// The shortest time in which a recording settles, where it has to: stamps of files are no finer.
 pub const SETTLE_MIN_MS: u64 = 10;
 /// How often `run` looks at its own queue: claims of a few rows on the local disk.
-pub const RUN_POLL_INTERVAL_MS: u64 = 250;
+pub const RUN_POLL_INTERVAL_MS: u64 = 25;
 
 /// What one process's worker is set to.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct WorkerConfig {
     pub settings: Settings,
     /// Machines: jobs at once.
     pub machines: u32,
+    /// Threads that decode and encode, for all machines together.
+    pub threads: NonZeroUsize,
     /// Failed attempts and crashes after which a job is dead.
     pub max_attempts: u32,
     /// The name in the queue. A label: identity is the incarnation.
@@ -107,6 +111,7 @@ impl WorkerConfig {
         Ok(Self {
             settings,
             machines,
+            threads: threads(tune.threads)?,
             max_attempts: max_attempts(tune.limit)?,
             label: tune.name.clone().unwrap_or_else(host_name),
             transition_log: tune.transition_log.clone(),
@@ -119,6 +124,17 @@ impl WorkerConfig {
     pub fn queue_settings(&self) -> QueueSettings {
         QueueSettings { lease_ms: self.settings.lease_ms, ..limited(self.max_attempts) }
     }
+}
+
+/// Checks how many threads decode and encode; a core each unless another number was typed.
+///
+/// # Errors
+/// When there are none, or too many.
+pub fn threads(typed: Option<usize>) -> Result<NonZeroUsize, ConfigError> {
+    let Some(typed) = typed else { return Ok(Crew::default_threads()) };
+    NonZeroUsize::new(typed)
+        .filter(|threads| threads.get() <= THREADS_MAX)
+        .ok_or_else(|| ConfigError(format!("--threads {typed}: it must be between 1 and {THREADS_MAX}")))
 }
 
 /// Checks how often a job is tried.

@@ -2,6 +2,7 @@
 //!
 //! It is called on conversion threads, and blocks.
 
+use crate::convert::crew::Crew;
 use crate::convert::mapping::Mapping;
 use crate::convert::recording::RecordingWork;
 use crate::convert::source::rosbag2;
@@ -38,6 +39,7 @@ pub struct DatasetOpener {
     queue: Queue,
     runtime: Handle,
     places: Places,
+    crew: Crew,
     /// By their hash, the latest used last: what a hash names never changes.
     mappings: Mutex<VecDeque<(ConfigHash, Arc<str>)>>,
 }
@@ -53,43 +55,10 @@ impl Opener for DatasetOpener {
         let batch = &assignment.batch;
         let mapping_text = self.mapping(&batch.config, stop)?;
         match &record.kind {
-            JobKind::Convert { source } => {
-                recording(&self.places, record.id, source, batch, &mapping_text, stop)
-            }
+            JobKind::Convert { source } => self.recording(record.id, source, batch, &mapping_text, stop),
             JobKind::Assemble => self.assembly(batch, mapping_text.to_string(), stop),
         }
     }
-}
-
-fn recording(
-    places: &Places,
-    job: JobId,
-    source: &Source,
-    batch: &BatchRecord,
-    mapping_text: &str,
-    stop: &StopFlag,
-) -> Result<Box<dyn Work>, WorkError> {
-    let mapping = Mapping::parse("the mapping", mapping_text)
-        .map_err(|error| WorkError::Permanent(error.to_string()))?;
-    let input = places.open(&source.location, stop).map_err(storage)?;
-    let seen = rosbag2::look(&*input, &source.key)?;
-    if (seen.size, &seen.version) != (source.size, &source.version) {
-        let text =
-            format!("{}: the recording has changed since it was submitted: submit it again", source.name);
-        return Err(WorkError::Permanent(text));
-    }
-    let staging = places.create(&batch.staging, stop).map_err(storage)?;
-    let work = RecordingWork::open(
-        input,
-        &source.key,
-        &source.name,
-        staging,
-        &staging_prefix(job),
-        &mapping,
-        batch.segment_frames,
-        stop,
-    )?;
-    Ok(Box::new(work))
 }
 
 fn storage(error: StorageError) -> WorkError {
@@ -101,8 +70,41 @@ fn storage(error: StorageError) -> WorkError {
 
 impl DatasetOpener {
     /// Over this queue. `runtime` is where its operations run; never one that the conversion threads belong to.
-    pub fn new(queue: Queue, runtime: Handle, places: Places) -> Self {
-        Self { queue, runtime, places, mappings: Mutex::default() }
+    /// The crew is the process's.
+    pub fn new(queue: Queue, runtime: Handle, places: Places, crew: Crew) -> Self {
+        Self { queue, runtime, places, crew, mappings: Mutex::default() }
+    }
+
+    fn recording(
+        &self,
+        job: JobId,
+        source: &Source,
+        batch: &BatchRecord,
+        mapping_text: &str,
+        stop: &StopFlag,
+    ) -> Result<Box<dyn Work>, WorkError> {
+        let mapping = Mapping::parse("the mapping", mapping_text)
+            .map_err(|error| WorkError::Permanent(error.to_string()))?;
+        let input = self.places.open(&source.location, stop).map_err(storage)?;
+        let seen = rosbag2::look(&*input, &source.key)?;
+        if (seen.size, &seen.version) != (source.size, &source.version) {
+            let text =
+                format!("{}: the recording has changed since it was submitted: submit it again", source.name);
+            return Err(WorkError::Permanent(text));
+        }
+        let staging = self.places.create(&batch.staging, stop).map_err(storage)?;
+        let work = RecordingWork::open(
+            input,
+            &source.key,
+            &source.name,
+            staging,
+            &staging_prefix(job),
+            &mapping,
+            batch.segment_frames,
+            &self.crew,
+            stop,
+        )?;
+        Ok(Box::new(work))
     }
 
     /// A mapping's text, from the queue where it is not one of the latest used.

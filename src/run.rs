@@ -14,6 +14,7 @@ use crate::cli::mapping::MappingArgs;
 use crate::cli::output::notice;
 use crate::clock::Clock;
 use crate::config::{self, Defaults, WorkerConfig};
+use crate::convert::crew::Crew;
 use crate::dataset::DatasetOpener;
 use crate::recipe::{self, Recipe};
 use crate::recordings::local;
@@ -108,7 +109,8 @@ fn convert(
         notice(&format!("all of these recordings are in {out} already, by the same mapping: nothing to add"));
         return summary::show(note, &output.path, request.json);
     };
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), Places::default()));
+    let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), Places::default(), crew));
     let worker = session.start(config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&Input::Signal(signal))));

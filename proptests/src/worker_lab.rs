@@ -24,6 +24,7 @@ use roboflow::worker::conversion::Opener;
 use roboflow::worker::lease::Home;
 use roboflow::worker::{Assignment, Parts, Worker};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -229,6 +230,7 @@ impl WorkerLab {
         let config = WorkerConfig {
             settings,
             machines,
+            threads: NonZeroUsize::MIN,
             max_attempts: 3,
             label: "lab".to_owned(),
             transition_log: Some(log.path().to_path_buf()),

@@ -7,6 +7,7 @@
 use arrow::array::AsArray;
 use base64::Engine;
 use mcap::WriteOptions;
+use roboflow::convert::crew::Crew;
 use roboflow::convert::mapping::Mapping;
 use roboflow::convert::recording::RecordingWork;
 use roboflow::convert::{StopFlag, Work, WorkError};
@@ -18,6 +19,7 @@ use roboflow_proptests::recordings::write_mcap;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 const FRAMES: u64 = 5;
@@ -100,7 +102,9 @@ fn convert(file: &[u8], mapping: &str) -> Result<Converted, WorkError> {
     input.put("r.mcap", file).unwrap();
     let mapping = Mapping::parse("m.toml", mapping).unwrap();
     let stop = StopFlag::default();
-    let mut work = RecordingWork::open(input, "r.mcap", "r", staging.clone(), "j/", &mapping, 100, &stop)?;
+    let crew = Crew::new(NonZeroUsize::MIN).unwrap();
+    let mut work =
+        RecordingWork::open(input, "r.mcap", "r", staging.clone(), "j/", &mapping, 100, &crew, &stop)?;
     assert_eq!(work.segments(), 1);
     work.run(0, &stop)?;
     let episode: StagedEpisode = serde_json::from_slice(&staging.snapshot()["j/e000/episode.json"]).unwrap();

@@ -13,6 +13,7 @@ use mcap::WriteOptions;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use roboflow::convert::crew::Crew;
 use roboflow::convert::infer::infer;
 use roboflow::convert::inspect::inspect;
 use roboflow::convert::mapping::Mapping;
@@ -26,6 +27,7 @@ use roboflow::storage::{SharedStorage, Storage};
 use roboflow_proptests::recordings::{CountingStorage, Written, data_folder, without_summary, write_mcap};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 const TURTLE: &str = r#"
@@ -70,8 +72,18 @@ fn open(input: &SharedStorage, mapping: &str, segment_frames: u32) -> Result<Job
     let staging = Arc::new(MemoryStorage::new());
     let shared: SharedStorage = staging.clone();
     let stop = StopFlag::default();
-    let work =
-        RecordingWork::open(input.clone(), "r.mcap", "r", shared, "j/", &mapping, segment_frames, &stop)?;
+    let crew = Crew::new(NonZeroUsize::MIN).unwrap();
+    let work = RecordingWork::open(
+        input.clone(),
+        "r.mcap",
+        "r",
+        shared,
+        "j/",
+        &mapping,
+        segment_frames,
+        &crew,
+        &stop,
+    )?;
     Ok(Job { staging, work })
 }
 

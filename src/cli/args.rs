@@ -79,7 +79,11 @@ pub struct LimitArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Advanced")]
 pub struct TuneArgs {
-    /// Look at an empty queue this often [default: 5s in 'worker', 250ms in 'run']
+    /// Threads that decode and encode, for all jobs of the process together; the dataset's bytes do not depend on it
+    /// [default: a core each]
+    #[arg(long, value_name = "N", env = "WORKER_THREADS")]
+    pub threads: Option<usize>,
+    /// Look at an empty queue this often [default: 5s in 'worker', 25ms in 'run']
     #[arg(long, value_name = "DURATION", env = "WORKER_POLL_INTERVAL_SECS")]
     pub poll_interval: Option<Millis>,
     /// Checkpoint at the first segment boundary after this many frames

@@ -6,6 +6,7 @@ use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
 use crate::config::{Defaults, WorkerConfig};
+use crate::convert::crew::Crew;
 use crate::dataset::DatasetOpener;
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
@@ -64,7 +65,8 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     }
     let session = Session::open_existing(&place, settings, clock).map_err(session_failure)?;
     let metrics = session.metrics();
-    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places));
+    let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
+    let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places, crew));
     let worker = session.start(&config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
     signals.deliver_to(Arc::new(move |signal| inputs.send(&roboflow_fsm::Input::Signal(signal))));

@@ -3,11 +3,13 @@
 //! Architecture Invariant: a segment is a function of the blueprint and its number. Whoever makes it brings a reader of
 //! its own, so segments are made on any thread, in any order, with the same bytes. Nothing is written here.
 
+use super::ahead::Line;
 use super::bind::BoundFeature;
-use super::episode::Episodes;
-use super::rows::Sources;
+use super::episode::{Episodes, Place};
+use super::rows::{Rows, Sources};
 use super::segment::Segment;
 use super::source::Reader;
+use super::spent::{Spent, timed};
 use super::tap::Tap;
 use super::{StopFlag, WorkError};
 use crate::lerobot::feature::Feature;
@@ -30,32 +32,58 @@ pub(crate) struct Made {
     pub(crate) frames: u32,
     /// Bytes read from the recording for it.
     pub(crate) read_bytes: u64,
+    pub(crate) spent: Spent,
+}
+
+/// A segment's values, before they become columns.
+pub(crate) struct Gathered {
+    rows: Rows,
+    /// The kept frame that it begins with, and how many its episode has.
+    span: (u64, u64),
+    read_bytes: u64,
+    spent: Spent,
 }
 
 impl Blueprint {
-    /// Makes a segment, by its number among all of the recording's.
-    ///
-    /// # Errors
-    /// What is wrong with its messages, with their time; [`WorkError::Stopped`].
-    pub(crate) fn make(&self, number: u32, reader: &mut Reader, stop: &StopFlag) -> Result<Made, WorkError> {
-        stop.check()?;
-        let Some(place) = self.episodes.place(number) else {
-            return Err(WorkError::Permanent(format!(
+    /// Where a segment stands, by its number among all of the recording's.
+    pub(crate) fn place(&self, number: u32) -> Result<Place<'_>, WorkError> {
+        self.episodes.place(number).ok_or_else(|| {
+            WorkError::Permanent(format!(
                 "{}: there is no segment {number}, only {}",
                 self.sources.recording.name(),
                 self.episodes.segments()
-            )));
-        };
-        let read_before = reader.bytes_read();
+            ))
+        })
+    }
+}
+
+impl Line for Blueprint {
+    type Reader = Reader;
+    type Read = Gathered;
+    type Made = Made;
+
+    fn read(&self, number: u32, reader: &mut Reader, stop: &StopFlag) -> Result<Gathered, WorkError> {
+        let place = self.place(number)?;
+        let (read_before, loading_before) = (reader.bytes_read(), reader.loading());
         // Taps remember the message before: each segment begins with those of the first kept frame.
         let mut taps = self.taps.clone();
-        let rows = self.sources.read(reader, &mut taps, &place.episode.plan, &place.frames, stop)?;
-        let segment = Segment::build(self, rows, (place.first, place.episode.staged.frames), stop)?;
+        let plan = &place.episode.plan;
+        let (rows, took) = timed(|| self.sources.read(reader, &mut taps, plan, &place.frames, stop));
+        let span = (place.first, place.episode.staged.frames);
+        let reading = reader.loading() - loading_before;
+        let spent = Spent { reading, extracting: took.saturating_sub(reading), ..Spent::default() };
+        Ok(Gathered { rows: rows?, span, read_bytes: reader.bytes_read() - read_before, spent })
+    }
+
+    fn size_bytes(read: &Gathered) -> usize {
+        read.rows.size_bytes()
+    }
+
+    fn finish(&self, read: Gathered, stop: &StopFlag) -> Result<Made, WorkError> {
+        let Gathered { rows, span, read_bytes, spent } = read;
+        let frames = u32::try_from(rows.frames).unwrap_or(u32::MAX);
+        let (segment, built) = Segment::build(self, rows, span, stop)?;
         stop.check()?;
-        Ok(Made {
-            segment,
-            frames: u32::try_from(place.frames.len()).unwrap_or(u32::MAX),
-            read_bytes: reader.bytes_read() - read_before,
-        })
+        Ok(Made { segment, frames, read_bytes, spent: spent + built })
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! Architecture Invariant: knows nothing of queues, leases or signals: it is given a stop flag and gives back segments.
 
+mod ahead;
 pub mod align;
 mod bind;
 mod blueprint;
+pub mod crew;
 pub mod decode;
 mod episode;
 pub mod grid;
@@ -25,6 +27,7 @@ mod segment;
 mod shape;
 mod slerp;
 pub mod source;
+pub mod spent;
 mod split;
 mod tap;
 mod task;

@@ -1,20 +1,25 @@
 //! One recording as work: opened and planned once, then converted segment by segment into staging.
 //!
 //! What a segment is made from stands in its [`Blueprint`]; nothing is remembered from one segment to the next, so a
-//! resumed job writes the same bytes. Only [`Work::run`] writes, and only what it was asked for.
+//! resumed job writes the same bytes. The segments after the one in hand are made ahead; only [`Work::run`] writes, and
+//! only what it was asked for.
 
+use super::ahead::Ahead;
 use super::bind::{Bound, bind};
 use super::blueprint::{Blueprint, Made};
+use super::crew::{Crew, Member};
 use super::episode::{Episode, Episodes};
 use super::mapping::Mapping;
 use super::planned::{AllPlanned, Planned, plan_all};
 use super::rows::Sources;
 use super::segment::non_finite_warnings;
-use super::source::{Reader, Recording};
+use super::source::Recording;
+use super::spent::{Spent, timed};
 use super::{SegmentDone, StopFlag, Work, WorkError, jumps, shape};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Frames of a segment unless a batch says otherwise.
 pub const SEGMENT_FRAMES: u32 = 100;
@@ -24,19 +29,23 @@ pub const SEGMENT_FRAMES_MAX: u32 = 100_000;
 /// The conversion of one recording.
 pub struct RecordingWork {
     staging: SharedStorage,
-    blueprint: Blueprint,
-    reader: Reader,
+    blueprint: Arc<Blueprint>,
+    member: Arc<Member>,
+    /// The segments after the one that was made last.
+    ahead: Option<Ahead<Blueprint>>,
     /// The recording's name in the dataset.
     source: String,
     /// NaN and infinite values of each feature, by segment: a segment run twice counts once.
     non_finite: BTreeMap<u32, BTreeMap<String, u64>>,
+    spent: Spent,
 }
 
 impl RecordingWork {
     /// Opens the recording `key` of `input` and plans its conversion: reads its summary (or scans it, when it has
     /// none), the indexes of the mapped topics, and the messages of the first kept frame.
     ///
-    /// `source_name` is what the dataset orders episodes by; segments go to `prefix` (ending with `/`) in `staging`.
+    /// `source_name` is what the dataset orders episodes by; segments go to `prefix` (ending with `/`) in `staging`. Once
+    /// the first one is run, those after it are made ahead, by a thread of its own and the crew.
     ///
     /// # Errors
     /// [`WorkError::Permanent`] for a recording that cannot be read or does not fit the mapping, with what to do;
@@ -53,6 +62,7 @@ impl RecordingWork {
         prefix: &str,
         mapping: &Mapping,
         segment_frames: u32,
+        crew: &Crew,
         stop: &StopFlag,
     ) -> Result<Self, WorkError> {
         if !(1..=SEGMENT_FRAMES_MAX).contains(&segment_frames) {
@@ -66,10 +76,9 @@ impl RecordingWork {
         let mut sources = Sources { recording: recording.clone(), messages, lanes };
         let clocks = jumps::warnings(mapping, &mut sources);
         let AllPlanned { episodes: planned, warnings } = plan_all(mapping, &sources, &topics, &input, stop)?;
-        let mut reader = recording.reader();
         // The first kept frame fixes the lengths, names and geometry that all others must have.
         if let Some(Planned { plan: first, .. }) = planned.first() {
-            sources.read(&mut reader, &mut taps, first, &first.kept.frames(0..1), stop)?;
+            sources.read(&mut recording.reader(), &mut taps, first, &first.kept.frames(0..1), stop)?;
         }
         let features = shape::features(mapping, &bound, &taps)?;
         let mut episodes = Episodes::new(segment_frames);
@@ -92,9 +101,15 @@ impl RecordingWork {
                 warnings,
             })?;
         }
-        let blueprint = Blueprint { sources, taps, bound, features, episodes };
-        let source = source_name.to_owned();
-        Ok(Self { staging, blueprint, reader, source, non_finite: BTreeMap::new() })
+        Ok(Self {
+            staging,
+            blueprint: Arc::new(Blueprint { sources, taps, bound, features, episodes }),
+            member: Arc::new(crew.join()),
+            ahead: None,
+            source: source_name.to_owned(),
+            non_finite: BTreeMap::new(),
+            spent: Spent::default(),
+        })
     }
 
     /// What is known of the episodes before their segments are there, in their order.
@@ -102,9 +117,34 @@ impl RecordingWork {
         self.blueprint.episodes.iter().map(|episode| &episode.staged)
     }
 
+    /// Where the time of the segments that were run went.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// A segment, made ahead where it was the next.
+    fn make(&mut self, number: u32, stop: &StopFlag) -> Result<Made, WorkError> {
+        stop.check()?;
+        self.blueprint.place(number)?;
+        let fitting = self.ahead.take().filter(|ahead| ahead.is_next(number));
+        let ahead = fitting.map_or_else(|| self.start(number), Ok)?;
+        // What fails or panics here takes all that is ahead with it: the next call begins anew.
+        let made = ahead.take(number, stop)?;
+        self.ahead = Some(ahead);
+        Ok(made)
+    }
+
+    fn start(&self, number: u32) -> Result<Ahead<Blueprint>, WorkError> {
+        let (line, member) = (Arc::clone(&self.blueprint), Arc::clone(&self.member));
+        let reader = self.blueprint.sources.recording.reader();
+        Ahead::start(line, member, reader, number, self.blueprint.episodes.segments()).map_err(|error| {
+            WorkError::Transient(format!("{}: no thread can be started to read it: {error}", self.source))
+        })
+    }
+
     /// Writes a segment, and with an episode's last one the episode's own file. Gives the bytes written.
     fn write(&mut self, number: u32, made: Made) -> Result<u64, WorkError> {
-        let Some(place) = self.blueprint.episodes.place(number) else { return Ok(0) };
+        let place = self.blueprint.place(number)?;
         let mut written_bytes = made.segment.write(&self.staging, &place.key(), &self.blueprint.features)?;
         self.non_finite.insert(number, made.segment.note.non_finite);
         if place.is_last() {
@@ -120,9 +160,12 @@ impl Work for RecordingWork {
     }
 
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError> {
-        let made = self.blueprint.make(segment, &mut self.reader, stop)?;
-        let (frames, read_bytes) = (made.frames, made.read_bytes);
-        let written_bytes = self.write(segment, made)?;
+        let made = self.make(segment, stop)?;
+        stop.check()?;
+        let (frames, read_bytes, spent) = (made.frames, made.read_bytes, made.spent);
+        let (written_bytes, writing) = timed(|| self.write(segment, made));
+        self.spent += Spent { writing, ..spent };
+        let written_bytes = written_bytes?;
         Ok(SegmentDone { frames, read_bytes, written_bytes })
     }
 

@@ -40,6 +40,13 @@ pub(crate) struct Rows {
     pub(crate) stamps: Vec<Vec<u64>>,
 }
 
+impl Rows {
+    /// The bytes of their values, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.columns.iter().map(Column::size_bytes).sum()
+    }
+}
+
 /// A message that a lane needs.
 #[derive(Clone, Copy)]
 struct Need {

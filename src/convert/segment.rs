@@ -3,35 +3,43 @@
 //! Every byte is a function of the rows: no clock, no version, no order of work goes into it.
 
 use super::align::Pick;
+use super::bind::BoundFeature;
 use super::blueprint::Blueprint;
 use super::image::{Pixels, no_counts, sampled};
 use super::rows::{Rows, complaint};
 use super::slerp::{QUATERNION, slerp};
+use super::spent::{Spent, timed};
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
 use crate::lerobot::data::arrow_field;
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::parquet_file::ParquetOut;
 use crate::lerobot::row_groups;
-use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote};
+use crate::lerobot::staged::{ImageCounts, SEGMENT_NOTE_KEY, SegmentNote};
+use crate::lerobot::stats::merge_counts;
 use crate::storage::SharedStorage;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
     StringArray, StructArray, new_null_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who wrote the file, without a version: it must not change the bytes.
 const CREATED_BY: &str = "roboflow";
+/// Sampled images that one thread decodes in a row: some tens of milliseconds of work.
+const SAMPLES_A_TASK: usize = 8;
 
 /// A segment ready to be written.
 pub(crate) struct Segment {
@@ -48,43 +56,62 @@ struct Lane<'a> {
     quaternions: Vec<usize>,
 }
 
+/// One feature's part of a segment.
+struct Part {
+    field: Field,
+    array: ArrayRef,
+    images: Option<ImageCounts>,
+    non_finite: u64,
+    spent: Spent,
+}
+
 impl Segment {
-    /// Makes the columns and counts what is to be known of them. The rows are kept frames from number `first` of
-    /// `kept` on. Each column of images is let go, or becomes the array itself, before the next one is made.
+    /// Makes the columns and counts what is to be known of them, on all threads of the pool that it runs in. The rows are
+    /// kept frames from number `first` of `kept` on.
     pub(crate) fn build(
         blueprint: &Blueprint,
         mut rows: Rows,
         (first, kept): (u64, u64),
         stop: &StopFlag,
-    ) -> Result<Self, WorkError> {
-        let mut note = SegmentNote::default();
-        let (mut fields, mut arrays) = (Vec::new(), Vec::new());
-        for (feature, bound) in blueprint.features.iter().zip(&blueprint.bound) {
-            stop.check()?;
-            let field = arrow_field(feature);
-            let wrong =
-                |error: ArrowError| WorkError::Permanent(format!("feature {:?}: {error}", feature.name));
-            let array = if feature.dtype == Dtype::Image {
-                let lane = bound.lanes.start;
-                let counts = image_counts(lane, blueprint, &rows, (first, kept), stop)?;
-                note.images.insert(feature.name.clone(), counts);
-                images(field.data_type(), lane, &mut rows).map_err(wrong)?
-            } else {
-                let lanes: Vec<Lane<'_>> =
-                    bound.lanes.clone().filter_map(|lane| Lane::of(lane, blueprint, &rows)).collect();
-                let (array, non_finite) =
-                    array(feature, field.data_type(), &lanes, rows.frames).map_err(wrong)?;
-                if non_finite > 0 {
-                    note.non_finite.insert(feature.name.clone(), non_finite);
+    ) -> Result<(Self, Spent), WorkError> {
+        // Each feature of images has its files for itself, to let them go or make them the array.
+        let features = blueprint.features.iter().zip(&blueprint.bound).map(|(feature, bound)| {
+            let files = rows.columns.get_mut(bound.lanes.start).filter(|_| feature.dtype == Dtype::Image);
+            (feature, bound, files.map(std::mem::take))
+        });
+        let features: Vec<_> = features.collect();
+        let rows = &rows;
+        let parts: Vec<Result<Part, WorkError>> = features
+            .into_par_iter()
+            .map(|(feature, bound, files)| {
+                stop.check()?;
+                match files {
+                    Some(files) => {
+                        let lane = Files { files, lane: bound.lanes.start };
+                        lane.part(feature, blueprint, rows, (first, kept), stop)
+                    }
+                    None => vector(feature, bound, blueprint, rows),
                 }
-                array
-            };
+            })
+            .collect();
+        let mut note = SegmentNote::default();
+        let (mut fields, mut arrays, mut all_spent) = (Vec::new(), Vec::new(), Spent::default());
+        for (feature, part) in blueprint.features.iter().zip(parts) {
+            // Of several errors it is always the first feature's that is told.
+            let Part { field, array, images, non_finite, spent } = part?;
+            if let Some(images) = images {
+                note.images.insert(feature.name.clone(), images);
+            }
+            if non_finite > 0 {
+                note.non_finite.insert(feature.name.clone(), non_finite);
+            }
             fields.push(field);
             arrays.push(array);
+            all_spent += spent;
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
             .map_err(|error| WorkError::Permanent(format!("a segment cannot be made: {error}")))?;
-        Ok(Self { batch, note })
+        Ok((Self { batch, note }, all_spent))
     }
 
     /// Writes the file: durable and visible when it returns. Gives its size in bytes.
@@ -233,63 +260,124 @@ fn texts<'a>(lanes: &[Lane<'a>], frames: usize) -> Vec<&'a str> {
     (0..frames).flat_map(|frame| lanes.iter().filter_map(move |lane| text(lane, frame))).collect()
 }
 
-/// An image column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the
-/// frames' order.
-fn images(data_type: &DataType, lane: usize, rows: &mut Rows) -> Result<ArrayRef, ArrowError> {
-    let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
-    let column = rows.columns.get_mut(lane).map(std::mem::take);
-    let (DataType::Struct(fields), Some(column), Some(picks)) = (data_type, column, rows.picks.get(lane))
-    else {
-        return Err(wrong("not an image's column"));
-    };
-    let files: Vec<&[u8]> = picks.iter().filter_map(|pick| file(&column, row_of(pick))).collect();
-    let lengths: Vec<usize> = files.iter().map(|file| file.len()).collect();
-    if lengths.iter().sum::<usize>() > i32::MAX as usize {
-        return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
-    }
-    let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
-    let bytes = match column {
-        Column::Files { bytes, ends } if in_order && ends.len() == picks.len() => Buffer::from_vec(bytes),
-        _ => Buffer::from_vec(files.concat()),
-    };
-    let bytes: ArrayRef = Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
-    let paths = new_null_array(&DataType::Utf8, picks.len());
-    Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
-}
-
-/// A file of an image column.
-fn file(column: &Column, row: usize) -> Option<&[u8]> {
-    let Column::Files { bytes, ends } = column else { return None };
-    let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
-    bytes.get(begin..*ends.get(row)?)
-}
-
-/// Pixel counts of those of the rows that are sampled, among all kept frames.
-fn image_counts(
-    lane: usize,
+fn vector(
+    feature: &Feature,
+    bound: &BoundFeature,
     blueprint: &Blueprint,
     rows: &Rows,
-    (first, kept): (u64, u64),
-    stop: &StopFlag,
-) -> Result<crate::lerobot::staged::ImageCounts, WorkError> {
-    let (mut counts, mut pixels) = (no_counts(), Pixels::default());
-    let found = Lane::of(lane, blueprint, rows).zip(blueprint.taps.get(lane).and_then(Tap::picture));
-    let Some((values, picture)) = found else { return Ok(counts) };
-    let Some(geometry) = picture.kept() else { return Ok(counts) };
-    let here = first..first + rows.frames as u64;
-    for number in sampled(kept).skip_while(|frame| *frame < here.start).take_while(|frame| *frame < here.end)
-    {
-        stop.check()?;
-        let row = values.row(usize::try_from(number - first).unwrap_or(usize::MAX));
-        let Some(bytes) = file(values.column, row) else { continue };
-        pixels.count(bytes, geometry, &picture.transform(), &mut counts).map_err(|what| {
-            let sources = &blueprint.sources;
-            let topic = sources.lanes.get(lane).map_or("", |lane| lane.topic_name.as_str());
-            let stamp_ns = rows.stamps.get(lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
-            complaint(sources.recording.name(), topic, stamp_ns, &what)
-        })?;
+) -> Result<Part, WorkError> {
+    let field = arrow_field(feature);
+    let lanes: Vec<Lane<'_>> =
+        bound.lanes.clone().filter_map(|lane| Lane::of(lane, blueprint, rows)).collect();
+    let (made, arranging) = timed(|| array(feature, field.data_type(), &lanes, rows.frames));
+    let (array, non_finite) = made.map_err(|error| wrong(feature, &error))?;
+    let spent = Spent { arranging, ..Spent::default() };
+    Ok(Part { field, array, images: None, non_finite, spent })
+}
+
+fn wrong(feature: &Feature, error: &ArrowError) -> WorkError {
+    WorkError::Permanent(format!("feature {:?}: {error}", feature.name))
+}
+
+/// The files of a lane of images.
+struct Files {
+    files: Column,
+    lane: usize,
+}
+
+impl Files {
+    fn part(
+        self,
+        feature: &Feature,
+        blueprint: &Blueprint,
+        rows: &Rows,
+        (first, kept): (u64, u64),
+        stop: &StopFlag,
+    ) -> Result<Part, WorkError> {
+        let (counts, picturing) = self.counts(blueprint, rows, (first, kept), stop)?;
+        let field = arrow_field(feature);
+        let (array, arranging) = timed(|| self.array(field.data_type(), rows));
+        let array = array.map_err(|error| wrong(feature, &error))?;
+        let spent = Spent { picturing, arranging, ..Spent::default() };
+        Ok(Part { field, array, images: Some(counts), non_finite: 0, spent })
     }
-    Ok(counts)
+
+    /// Pixel counts of those of the rows that are sampled, among all kept frames.
+    fn counts(
+        &self,
+        blueprint: &Blueprint,
+        rows: &Rows,
+        (first, kept): (u64, u64),
+        stop: &StopFlag,
+    ) -> Result<(ImageCounts, Duration), WorkError> {
+        let found = rows.picks.get(self.lane).zip(blueprint.taps.get(self.lane).and_then(Tap::picture));
+        let found = found.and_then(|(picks, picture)| Some((picks, picture, picture.kept()?)));
+        let Some((picks, picture, geometry)) = found else { return Ok((no_counts(), Duration::ZERO)) };
+        let here = first..first + rows.frames as u64;
+        let numbers: Vec<u64> = sampled(kept)
+            .skip_while(|frame| *frame < here.start)
+            .take_while(|frame| *frame < here.end)
+            .collect();
+        let bytes_of = |number: u64| {
+            let frame = usize::try_from(number - first).unwrap_or(usize::MAX);
+            let row = picks.get(frame).map_or(usize::MAX, row_of);
+            self.file(row).map(|bytes| (row, bytes))
+        };
+        let count_all = |numbers: &[u64]| {
+            let (mut counts, mut pixels) = (no_counts(), Pixels::default());
+            for (row, bytes) in numbers.iter().filter_map(|number| bytes_of(*number)) {
+                stop.check()?;
+                pixels
+                    .count(bytes, geometry, &picture.transform(), &mut counts)
+                    .map_err(|what| self.complain(blueprint, rows, row, &what))?;
+            }
+            Ok(counts)
+        };
+        let runs: Vec<(Result<ImageCounts, WorkError>, Duration)> =
+            numbers.par_chunks(SAMPLES_A_TASK).map(|numbers| timed(|| count_all(numbers))).collect();
+        let (mut counts, mut all_took) = (no_counts(), Duration::ZERO);
+        for (run, took) in runs {
+            merge_counts(&mut counts, &run?)?;
+            all_took += took;
+        }
+        Ok((counts, all_took))
+    }
+
+    fn complain(&self, blueprint: &Blueprint, rows: &Rows, row: usize, what: &str) -> WorkError {
+        let sources = &blueprint.sources;
+        let topic = sources.lanes.get(self.lane).map_or("", |lane| lane.topic_name.as_str());
+        let stamp_ns = rows.stamps.get(self.lane).and_then(|stamps| stamps.get(row)).copied().unwrap_or(0);
+        complaint(sources.recording.name(), topic, stamp_ns, what)
+    }
+
+    /// The column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the frames'
+    /// order.
+    fn array(self, data_type: &DataType, rows: &Rows) -> Result<ArrayRef, ArrowError> {
+        let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
+        let (DataType::Struct(fields), Some(picks)) = (data_type, rows.picks.get(self.lane)) else {
+            return Err(wrong("not an image's column"));
+        };
+        let files: Vec<&[u8]> = picks.iter().filter_map(|pick| self.file(row_of(pick))).collect();
+        let lengths: Vec<usize> = files.iter().map(|file| file.len()).collect();
+        if lengths.iter().sum::<usize>() > i32::MAX as usize {
+            return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
+        }
+        let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
+        let bytes = match self.files {
+            Column::Files { bytes, ends } if in_order && ends.len() == picks.len() => Buffer::from_vec(bytes),
+            _ => Buffer::from_vec(files.concat()),
+        };
+        let bytes: ArrayRef =
+            Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
+        let paths = new_null_array(&DataType::Utf8, picks.len());
+        Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
+    }
+
+    fn file(&self, row: usize) -> Option<&[u8]> {
+        let Column::Files { bytes, ends } = &self.files else { return None };
+        let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+        bytes.get(begin..*ends.get(row)?)
+    }
 }
 
 /// What the user should know of values that are no numbers.

@@ -1,14 +1,18 @@
 //! What this module's tests share: seeded randomness, and small recordings in JSON written by the mcap crate.
 
+use super::crew::Crew;
 use crate::storage::memory::MemoryStorage;
 use crate::storage::{SharedStorage, Storage};
 use base64::Engine;
 use mcap::records::{MessageHeader, Metadata};
 use mcap::{WriteOptions, Writer};
 use proptest::test_runner::{Config, RngSeed};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// Cases of a property test: 256 or `CASES`, from seed 1 or `SEED`, which a failure prints.
@@ -104,4 +108,16 @@ pub(crate) fn stored(file: &[u8]) -> SharedStorage {
     let storage = MemoryStorage::new();
     storage.put("in/one.mcap", file).unwrap();
     Arc::new(storage)
+}
+
+/// A crew of so many threads.
+pub(crate) fn crew(threads: usize) -> Crew {
+    Crew::new(NonZeroUsize::new(threads).unwrap()).unwrap()
+}
+
+/// Random numbers from `SEED`, or 1.
+pub(crate) fn random() -> StdRng {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    println!("SEED={seed}");
+    StdRng::seed_from_u64(seed)
 }

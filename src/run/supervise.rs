@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// Between two looks at the batch, at least.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// A look may take this share of the time: of a great batch it takes longer.
 const LOOK_SHARE: u32 = 20;
 /// Between two updates of the progress.

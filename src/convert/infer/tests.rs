@@ -3,7 +3,7 @@
 use super::*;
 use crate::convert::mapping::{Content, Mapping, Task};
 use crate::convert::recording::RecordingWork;
-use crate::convert::testing::{MS, Said, image, joints, png_file, recording, stored};
+use crate::convert::testing::{MS, Said, crew, image, joints, png_file, recording, stored};
 use crate::storage::SharedStorage;
 use crate::storage::memory::MemoryStorage;
 use serde_json::json;
@@ -51,6 +51,7 @@ fn joints_command_camera_and_task_are_found() {
         "j/",
         &mapping,
         100,
+        &crew(1),
         &StopFlag::default(),
     )
     .unwrap();

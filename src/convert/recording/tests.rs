@@ -1,13 +1,14 @@
 //! A recording's way to staging: values, determinism, and what is refused with which words.
 
 use super::*;
-use crate::convert::testing::{MS, Said, image, joints, png_file, recording, stored};
+use crate::convert::testing::{MS, Said, crew, image, joints, png_file, random, recording, stored};
 use crate::lerobot::parquet_file::ParquetIn;
 use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote, segment_key};
 use crate::storage::memory::MemoryStorage;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float32Type, Int64Type};
 use bytes::Bytes;
+use rand::Rng;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -39,6 +40,15 @@ struct Job {
 }
 
 fn open_on(input: &SharedStorage, mapping: &str, segment_frames: u32) -> Result<Job, WorkError> {
+    open_with(input, mapping, segment_frames, 2)
+}
+
+fn open_with(
+    input: &SharedStorage,
+    mapping: &str,
+    segment_frames: u32,
+    threads: usize,
+) -> Result<Job, WorkError> {
     let staging = Arc::new(MemoryStorage::new());
     let shared: SharedStorage = staging.clone();
     let mapping = Mapping::parse("m.toml", mapping).expect("a valid mapping");
@@ -51,6 +61,7 @@ fn open_on(input: &SharedStorage, mapping: &str, segment_frames: u32) -> Result<
         "job/",
         &mapping,
         segment_frames,
+        &crew(threads),
         &stop,
     )?;
     Ok(Job { input: input.clone(), staging, work })
@@ -147,6 +158,50 @@ fn any_order_of_segments_and_any_process_writes_the_same_bytes() {
             assert_eq!(reference[&key], bytes, "{key} by a fresh process");
         }
     }
+}
+
+/// Whoever works on it is lost at any segment, and the next one goes on at the last checkpoint or before, with any number
+/// of threads.
+#[test]
+fn any_number_of_threads_and_any_losses_write_the_same_bytes() {
+    let mapping = format!("{HEAD}{STATE}{FRONT}");
+    let input = stored(&recording(&said(), 2000));
+    let reference = open_with(&input, &mapping, 3, 1).unwrap().run().files();
+    let mut random = random();
+    for threads in [1, 2, 8] {
+        let staging = Arc::new(MemoryStorage::new());
+        let mut next = 0;
+        while next < 7 {
+            let mut job = open_with(&input, &mapping, 3, threads).unwrap();
+            job.work.staging = staging.clone();
+            let lost_at = next + random.random_range(0..4);
+            for segment in next..job.work.segments().min(lost_at) {
+                job.work.run(segment, &StopFlag::default()).unwrap();
+            }
+            // The checkpoint may be behind what is staged.
+            next = lost_at.saturating_sub(random.random_range(0..2)).max(next);
+        }
+        assert_eq!(staging.snapshot(), reference, "{threads} threads");
+    }
+}
+
+/// What is ahead is nobody's yet: it stands nowhere, and its errors are told when it is asked for.
+#[test]
+fn nothing_of_a_segment_that_nobody_asked_for_is_written_or_told() {
+    let mut said = said();
+    let last = said.len() - 1;
+    said[last].2 = json!({ "data": "no image" });
+    let mut job = open(&said, &format!("{HEAD}{STATE}{FRONT}"), 4).unwrap();
+    for segment in 0..5 {
+        job.work.run(segment, &StopFlag::default()).unwrap();
+        assert_eq!(job.files().len(), segment as usize + 1);
+    }
+    for _ in 0..2 {
+        let error = job.work.run(5, &StopFlag::default()).unwrap_err().to_string();
+        assert!(error.contains("/camera at 2.000000000 s"), "{error}");
+    }
+    job.work.run(0, &StopFlag::default()).unwrap();
+    assert_eq!(job.files().len(), 5);
 }
 
 #[test]
@@ -389,8 +444,17 @@ fn a_stop_leaves_nothing_of_the_segment() {
     assert!(job.files().is_empty());
     let mapping = Mapping::parse("m.toml", &format!("{HEAD}{STATE}")).unwrap();
     let staging: SharedStorage = job.staging.clone();
-    let opened =
-        RecordingWork::open(job.input.clone(), "in/one.mcap", "one", staging, "job/", &mapping, 8, &stop);
+    let opened = RecordingWork::open(
+        job.input.clone(),
+        "in/one.mcap",
+        "one",
+        staging,
+        "job/",
+        &mapping,
+        8,
+        &crew(1),
+        &stop,
+    );
     assert!(matches!(opened, Err(WorkError::Stopped)));
 }
 

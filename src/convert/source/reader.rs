@@ -2,6 +2,8 @@
 
 use super::chunk::Chunk;
 use super::{Message, MessageRef, Recording, SourceError};
+use crate::convert::spent::timed;
+use std::time::Duration;
 
 /// Decompressed chunks are kept up to this size. The two last ones are kept whatever their size.
 const MAX_CACHED_BYTES: usize = 32 << 20;
@@ -14,11 +16,12 @@ pub struct Reader {
     /// By number, the one used last at the end.
     cache: Vec<(u32, Chunk)>,
     bytes_read: u64,
+    loading: Duration,
 }
 
 impl Reader {
     pub(crate) fn new(recording: Recording) -> Self {
-        Self { recording, cache: Vec::new(), bytes_read: 0 }
+        Self { recording, cache: Vec::new(), bytes_read: 0, loading: Duration::ZERO }
     }
 
     /// The message at a place that [`Recording::index`] gave. A chunk that is not in the cache costs one ranged read.
@@ -52,12 +55,20 @@ impl Reader {
         self.bytes_read
     }
 
+    /// The time that reading and decompressing chunks took so far.
+    #[must_use]
+    pub fn loading(&self) -> Duration {
+        self.loading
+    }
+
     fn load(&mut self, at: MessageRef) -> Result<(), SourceError> {
         let recording = self.recording.clone();
         let found = recording.part_of(at.chunk).and_then(|part| Some((part, part.stretch(at.chunk)?)));
         let (part, stretch) = found.ok_or_else(|| self.no_such(at))?;
         let spare = self.evict();
-        let chunk = part.chunk(at.chunk, stretch, spare)?;
+        let (chunk, took) = timed(|| part.chunk(at.chunk, stretch, spare));
+        self.loading += took;
+        let chunk = chunk?;
         self.bytes_read = self.bytes_read.saturating_add(stretch.range.end - stretch.range.start);
         self.cache.push((at.chunk, chunk));
         Ok(())
