@@ -33,6 +33,24 @@ fn bytes_are_a_function_of_recordings_and_configuration_alone() {
 }
 
 #[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let lab = Lab::with(1, &Robot { cameras: 2, ..short() });
+    lab.run("run in --out one --threads 1 --segment-frames 20").expect_code(0);
+    for threads in ["2", "8"] {
+        lab.run(&format!("run in --out set-{threads} --threads {threads} --segment-frames 20"))
+            .expect_code(0);
+        assert_eq!(
+            dataset_bytes(&lab.path("one")),
+            dataset_bytes(&lab.path(&format!("set-{threads}"))),
+            "{threads}"
+        );
+    }
+    let refused = lab.run("run in --out none --threads 0");
+    refused.expect_code(78);
+    assert!(refused.stderr.contains("--threads 0: it must be between 1 and"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_complete_output_is_shown_again_and_not_touched() {
     let lab = Lab::with(1, &short());
     lab.run("run in --out set").expect_code(0);
@@ -192,4 +210,22 @@ fn bench_queue_measures_in_a_file_that_is_gone_afterwards() {
     assert!(shown.stdout.contains("claims/s") && shown.stdout.contains("2.00 gets"), "{}", shown.stdout);
     assert!(lab.path("kept.db").exists(), "a store that was named is kept");
     lab.run("bench queue --claimers 0").expect_code(2);
+}
+
+#[test]
+fn bench_convert_measures_beside_its_limits_and_leaves_nothing_behind() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path("disk")).unwrap();
+    let small = "bench convert --seconds 2 --recordings 1 --cameras 1 --size 64x48 --rounds 1 --folder disk";
+    let ran = lab.run(&format!("{small} --json"));
+    ran.expect_code(0);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&report["frames"], &report["images"]), (&60.into(), &60.into()), "{report}");
+    assert!(report["convert"]["mb_per_second"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(report["limits"].as_array().unwrap().len() >= 3, "{report}");
+    let shown = lab.run(small);
+    assert!(shown.expect_code(0).stdout.contains("of the slowest limit"), "{}", shown.stdout);
+    assert_eq!(fs::read_dir(lab.path("disk")).unwrap().count(), 0, "something is left behind");
+    lab.run("bench convert --size 1x1").expect_code(2);
+    lab.run("bench convert --folder nowhere --seconds 1").expect_code(73);
 }

@@ -3,14 +3,21 @@
 //!
 //! It prints nothing, and leaves nothing behind where it measured.
 
+pub mod convert;
 pub mod counting;
 pub mod ground;
 pub mod plain;
+mod process;
 pub mod queue;
+pub mod robot;
+mod scene;
 
+use crate::convert::source::SourceError;
 use crate::error::{Class, Classified};
 use crate::queue::QueueError;
+use crate::storage::StorageError;
 use crate::store::StoreError;
+use crate::work::WorkError;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -47,9 +54,30 @@ pub enum BenchError {
     /// The queue.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// The storage that is measured.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The conversion that is measured.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The bench's own data could not be made or read.
+    #[error("the bench's own data: {0}")]
+    Made(String),
     /// A task died.
     #[error("a claimer of the bench died: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl BenchError {
+    fn made(error: impl ToString) -> Self {
+        Self::Made(error.to_string())
+    }
+}
+
+impl From<SourceError> for BenchError {
+    fn from(error: SourceError) -> Self {
+        Self::Work(error.into())
+    }
 }
 
 impl Classified for BenchError {
@@ -58,6 +86,9 @@ impl Classified for BenchError {
             Self::Occupied { .. } | Self::Leftovers { .. } | Self::Task(_) => Class::Permanent,
             Self::Store(error) => error.class(),
             Self::Queue(error) => error.class(),
+            Self::Storage(error) => error.class(),
+            Self::Work(error) => error.class(),
+            Self::Made(_) => Class::Permanent,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `roboflow bench`: measures, and shows what came out as a table or as JSON.
 
+mod convert;
+
 use super::exit::{Code, Failure, OrExit, Outcome};
 use super::output;
 use super::store::StoreArgs;
@@ -17,6 +19,8 @@ use uuid::Uuid;
 
 const AFTER_HELP: &str = "\
 Examples:
+  roboflow bench convert
+  roboflow bench convert --seconds 60 --cameras 4 --folder /mnt/fast
   roboflow bench queue
   roboflow bench queue --store sqlite:/mnt/fast/bench.db --store-sync full
   roboflow bench queue --pd pd-0:2379 --claimers 1,8,32,64 --jobs 5000 --json";
@@ -31,6 +35,8 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// How fast recordings are converted here, beside what reading, decoding and writing do alone
+    Convert(convert::ConvertArgs),
     /// Claims and completions a second, how long a claim takes, and what it costs in calls to the store
     Queue(QueueArgs),
 }
@@ -62,6 +68,7 @@ struct QueueArgs {
 
 pub(super) fn run(args: &BenchArgs) -> Outcome {
     match &args.what {
+        What::Convert(args) => convert::run(args),
         What::Queue(args) => bench_queue(args),
     }
 }
@@ -69,7 +76,7 @@ pub(super) fn run(args: &BenchArgs) -> Outcome {
 fn bench_queue(args: &QueueArgs) -> Outcome {
     let settings = args.store.queue_settings(QueueSettings::default())?;
     let named = args.store.place(args.store_sync)?;
-    let temporary = named.is_none().then(Temporary::create).transpose()?;
+    let temporary = named.is_none().then(|| Temporary::create(None)).transpose()?;
     let place = match (named, &temporary) {
         (Some(place), _) => place,
         (None, Some(folder)) => folder.place(args.store_sync),
@@ -91,8 +98,8 @@ fn bench_queue(args: &QueueArgs) -> Outcome {
 fn failure(error: BenchError) -> Failure {
     let code = match error {
         BenchError::Occupied { .. } | BenchError::Leftovers { .. } => Code::CannotCreate,
-        BenchError::Store(_) | BenchError::Queue(_) => Code::Io,
-        BenchError::Task(_) => Code::Fault,
+        BenchError::Store(_) | BenchError::Queue(_) | BenchError::Storage(_) => Code::Io,
+        BenchError::Task(_) | BenchError::Work(_) | BenchError::Made(_) => Code::Fault,
     };
     Failure { code, error: error.into() }
 }
@@ -101,10 +108,12 @@ fn failure(error: BenchError) -> Failure {
 struct Temporary(PathBuf);
 
 impl Temporary {
-    fn create() -> Outcome<Self> {
-        let path = env::temp_dir().join(format!("roboflow-bench-{}", Uuid::new_v4()));
+    /// In this folder, or in the one for temporary files.
+    fn create(folder: Option<&Path>) -> Outcome<Self> {
+        let folder = folder.map_or_else(env::temp_dir, Path::to_path_buf);
+        let path = folder.join(format!("roboflow-bench-{}", Uuid::new_v4()));
         fs::create_dir(&path).map_err(|error| {
-            Failure::new(Code::CannotCreate, format!("{}: {error}; name a store instead", path.display()))
+            Failure::new(Code::CannotCreate, format!("{}: {error}; name another place", path.display()))
         })?;
         Ok(Self(path))
     }

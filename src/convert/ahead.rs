@@ -134,6 +134,8 @@ impl<L: Line> Ahead<L> {
 impl<L: Line> Drop for Ahead<L> {
     fn drop(&mut self) {
         self.shared.stop.set();
+        // Whoever saw the flag unset under this lock waits by now, and is woken.
+        drop(self.shared.lock());
         self.shared.changed.notify_all();
         if let Some(reading) = self.reading.take() {
             reading.join().ok();
