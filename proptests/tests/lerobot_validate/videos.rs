@@ -3,6 +3,7 @@
 use crate::edit::{delete, edit_bytes, edit_json, edit_parquet, edit_text};
 use crate::{EPISODES, INFO, Mutation, report};
 use arrow::array::ArrayRef;
+use roboflow::convert::crew::Crew;
 use roboflow::convert::mapping::Mapping;
 use roboflow::convert::recording::RecordingWork;
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
@@ -14,6 +15,7 @@ use roboflow::work::{StopFlag, Work};
 use roboflow_proptests::recording::Robot;
 use roboflow_proptests::staged_episodes::CAMERA;
 use serde_json::{Value, json};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 const VIDEO: &str = "videos/observation.images.front/chunk-000/file-000.mp4";
@@ -36,8 +38,10 @@ pub(crate) fn filmed() -> MemoryStorage {
     let input: SharedStorage = Arc::new(FsStorage::open(folder.path()).unwrap());
     let staging: SharedStorage = Arc::new(MemoryStorage::new());
     let (mapping, stop) = (Mapping::parse("m.toml", MAPPING).unwrap(), StopFlag::default());
+    let crew = Crew::new(NonZeroUsize::MIN).unwrap();
     let mut work =
-        RecordingWork::open(input, "a.mcap", "a.mcap", staging.clone(), "0/", &mapping, 11, &stop).unwrap();
+        RecordingWork::open(input, "a.mcap", "a.mcap", staging.clone(), "0/", &mapping, 11, &crew, &stop)
+            .unwrap();
     for segment in 0..work.segments() {
         work.run(segment, &stop).unwrap();
     }
