@@ -11,12 +11,12 @@ use crate::lerobot::assemble::{AssembleOptions, AssembleWork, Skipped};
 use crate::queue::{
     BatchRecord, ConfigHash, JobFilter, JobKind, JobRecord, JobStatus, Queue, QueueError, Source,
 };
-use crate::storage::{Places, StorageError, is_local};
+use crate::storage::{Places, StorageError};
 use crate::work::{StopFlag, Work, WorkError};
 use crate::worker::Assignment;
 use crate::worker::conversion::Opener;
 use roboflow_fsm::id::JobId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -135,17 +135,13 @@ impl DatasetOpener {
         mapping_text: String,
         stop: &StopFlag,
     ) -> Result<Box<dyn Work>, WorkError> {
-        let (mut prefixes, mut skipped, mut etags) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut prefixes, mut skipped) = (Vec::new(), Vec::new());
         let filter = JobFilter { batch: Some(batch.id), status: None };
         let mut after = None;
         loop {
             let page = self.ask(stop, || self.runtime.block_on(self.queue.list(&filter, after, PAGE)))?;
             for job in &page.jobs {
                 let JobKind::Convert { source } = &job.kind else { continue };
-                // A local file's version says when it was written, not what it holds.
-                if !is_local(&source.location) {
-                    etags.insert(source.name.clone(), source.version.clone());
-                }
                 match job.status {
                     JobStatus::Completed => prefixes.push(staging_prefix(job.id)),
                     _ => skipped.push(Skipped { source: source.name.clone(), reason: reason(job) }),
@@ -167,7 +163,6 @@ impl DatasetOpener {
             robot_type: None,
             skipped,
             mapping_text,
-            etags,
             version: mapping.format,
             scratch: ASSEMBLY_PREFIX.to_owned(),
             append,

@@ -1,6 +1,6 @@
 //! One recording as work: opened and planned once, then converted segment by segment into staging.
 //!
-//! What a segment is made from stands in its [`Blueprint`]; nothing is remembered from one segment to the next, so a
+//! What a segment is made from stands in its `Blueprint`; nothing is remembered from one segment to the next, so a
 //! resumed job writes the same bytes. The segments after the one in hand are made ahead; only [`Work::run`] writes, and
 //! only what it was asked for.
 

@@ -156,12 +156,11 @@ fn recordings(text: &mut String, parts: &[Part]) {
             entry.episode_index.to_string(),
             cell(&entry.source),
             entry.source_bytes.to_string(),
-            entry.etag.as_deref().map(cell).unwrap_or_default(),
             entry.frames.to_string(),
             dropped.to_string(),
         ]
     });
-    table(text, "Recordings", &["episode", "recording", "bytes", "ETag", "frames", "dropped"], rows);
+    table(text, "Recordings", &["episode", "recording", "bytes", "frames", "dropped"], rows);
 }
 
 /// How well the topics met the frame grid, over all episodes.
@@ -270,7 +269,6 @@ mod tests {
             episode_index: 0,
             source: source.into(),
             source_bytes: 7,
-            etag: Some("\"e\"".into()),
             frames: 3,
             sync: SyncReport::default(),
             warnings: Vec::new(),
@@ -282,7 +280,7 @@ mod tests {
         let part = Part { entries: vec![entry("a|b\n# <b>`x`.mcap")], ..Part::default() };
         let info = Info::new(10, Some("so|101"), &[], Totals { episodes: 1, frames: 3, tasks: 1 });
         let card = card(&info, &["pick | place\n---".to_owned()], &[part]);
-        assert!(card.contains("| 0 | a\\|b \\# \\<b\\>\\`x\\`.mcap | 7 | \"e\" | 3 | 0 |\n"), "{card}");
+        assert!(card.contains("| 0 | a\\|b \\# \\<b\\>\\`x\\`.mcap | 7 | 3 | 0 |\n"), "{card}");
         assert!(card.contains("# so\\|101 recordings\n") && card.contains("| 0 | pick \\| place --- |\n"));
         assert_eq!(card.matches("\n---\n").count(), 1, "the end of the front matter");
     }

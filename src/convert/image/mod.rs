@@ -1,7 +1,7 @@
 //! Pictures of recordings: their kind and size from the first bytes, and what their pixels become.
 //!
 //! A file that loaders open as red, green and blue passes through untouched; what an image is, its bytes say, never a
-//! message's `format` text. Whatever else is to be stored, or what is to become video, goes through [`Pixels`]:
+//! message's `format` text. Whatever else is to be stored, or what is to become video, goes through `Pixels`:
 //!
 //! ```text
 //! JPEG, PNG, raw ──▶ Frame ──▶ crop, turn, resize ──▶ Yuv420 for an encoder

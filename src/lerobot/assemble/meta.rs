@@ -23,9 +23,6 @@ pub(in crate::lerobot) struct SyncEntry {
     pub(in crate::lerobot) episode_index: u64,
     pub(in crate::lerobot) source: String,
     pub(in crate::lerobot) source_bytes: u64,
-    /// What an object store says of the recording's bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::lerobot) etag: Option<String>,
     pub(in crate::lerobot) frames: u64,
     pub(in crate::lerobot) sync: SyncReport,
     pub(in crate::lerobot) warnings: Vec<String>,
@@ -139,8 +136,7 @@ impl AssembleWork {
             let key = format!("{}{EPISODE_FILE}", episode.folder);
             let staged: StagedEpisode = read_json(self.staging.as_ref(), &key)?;
             let StagedEpisode { source, source_bytes, frames, sync, warnings, .. } = staged;
-            let etag = self.options.etags.get(&source).cloned();
-            Ok(SyncEntry { episode_index: number, source, source_bytes, etag, frames, sync, warnings })
+            Ok(SyncEntry { episode_index: number, source, source_bytes, frames, sync, warnings })
         };
         (self.plan.before..).zip(&self.plan.episodes).map(entry).collect()
     }

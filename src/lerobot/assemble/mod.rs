@@ -25,7 +25,6 @@ use episode_stats::stat_columns;
 pub(super) use meta::SyncEntry;
 use plan::Plan;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Why nothing is appended to a dataset with videos.
 pub const VIDEO_APPEND: &str = "videos are not appended to a dataset yet: leave out --append and choose another --out, or take kind = \"image\"";
@@ -53,8 +52,6 @@ pub struct AssembleOptions {
     pub skipped: Vec<Skipped>,
     /// The mapping, for `meta/roboflow/mapping.toml`.
     pub mapping_text: String,
-    /// What object stores say of the recordings' bytes, by the recordings' names, for the card.
-    pub etags: BTreeMap<String, String>,
     /// The version of the format. Only v3.0 is appended to.
     pub version: Version,
     /// A prefix of its own in staging, ending with `/`: statistics of finished data files wait there for the last
