@@ -36,9 +36,31 @@ const IN: &str = "in";
 const STAGING: &str = "staging";
 const OUT: &str = "out";
 
+/// What pictures become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Files, as they come.
+    Image,
+    /// Videos, by the encoder in this process.
+    Video,
+}
+
+impl Kind {
+    /// As mappings name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Video => "video",
+        }
+    }
+}
+
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// What its pictures become.
+    pub kind: Kind,
     /// What each recording holds.
     pub robot: Robot,
     /// How many recordings.
@@ -52,6 +74,8 @@ pub struct Plan {
 /// What was measured. Rates are of the recordings' bytes as they lie on disk, in MB (10⁶ bytes) a second.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
+    /// What pictures became.
+    pub kind: Kind,
     /// Threads that decode and encode.
     pub threads: usize,
     /// Threads that wanted to run on this machine in the minute before, by all its processes.
@@ -169,8 +193,8 @@ impl Bench {
             bytes += storage.head(&key)?.size;
             keys.push(key);
         }
-        let mapping =
-            Mapping::parse("the bench's mapping", &mapping(plan.robot.cameras)).map_err(BenchError::made)?;
+        let mapping = Mapping::parse("the bench's mapping", &mapping(plan.robot.cameras, plan.kind))
+            .map_err(BenchError::made)?;
         Ok(Self { folder: Arc::new(storage), crew, mapping, keys, bytes })
     }
 
@@ -227,8 +251,9 @@ impl Bench {
     }
 }
 
-/// All that the robot has, images as they come.
-fn mapping(cameras: u32) -> String {
+/// All that the robot has.
+fn mapping(cameras: u32, kind: Kind) -> String {
+    let kind = kind.name();
     let mut text = format!("fps = {}\n[task]\ntext = \"measure\"\n", robot::CAMERA_RATE);
     for (name, topic) in [("observation.state", "/joint_states"), ("action", "/joint_command")] {
         writeln!(
@@ -241,7 +266,7 @@ fn mapping(cameras: u32) -> String {
         let topic = camera_topic(camera);
         writeln!(
             text,
-            "[[feature]]\nname = \"observation.images.camera_{camera}\"\nkind = \"image\"\nsource = [{{ topic = \"{topic}\" }}]"
+            "[[feature]]\nname = \"observation.images.camera_{camera}\"\nkind = \"{kind}\"\nsource = [{{ topic = \"{topic}\" }}]"
         )
         .ok();
     }
@@ -269,10 +294,14 @@ impl Round {
                 frames_per_second: frames as f64 / seconds,
             }
         };
+        let pictures = match plan.kind {
+            Kind::Image => "decode sampled images",
+            Kind::Video => "decode and encode images",
+        };
         let parts = [
             ("read and decompress", spent.reading),
             ("take values", spent.extracting),
-            ("decode sampled images", spent.picturing),
+            (pictures, spent.picturing),
             ("make columns", spent.arranging),
             ("write", spent.writing),
         ];
@@ -283,6 +312,7 @@ impl Round {
         };
         let slowest = limits.slowest().as_secs_f64();
         Report {
+            kind: plan.kind,
             threads: plan.threads.get(),
             load,
             bytes: bench.bytes,
@@ -314,17 +344,19 @@ mod tests {
 
     #[test]
     fn all_is_measured_and_the_slowest_limit_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let robot = Robot { seconds: 4, cameras: 2, size: (64, 48) };
-        let plan = Plan { robot, recordings: 2, threads: NonZeroUsize::MIN, rounds: 2 };
-        let report = run(folder.path(), &plan).unwrap();
-        assert_eq!(report.frames, 2 * 120, "{report:?}");
-        assert_eq!(report.images, 480);
-        assert!(report.dataset_bytes > 480 * 500 && report.bytes > 480 * 300, "{report:?}");
-        let shares: f64 = report.stages.iter().map(|stage| stage.share).sum();
-        assert!((shares - 1.0).abs() < 1e-9, "{report:?}");
-        let slowest = report.limits.iter().map(|limit| limit.measured.seconds).fold(0.0, f64::max);
-        assert!((report.of_slowest_limit - slowest / report.convert.seconds).abs() < 1e-9, "{report:?}");
-        assert!(report.limits.iter().all(|limit| limit.measured.seconds > 0.0), "{report:?}");
+        for (kind, limits) in [(Kind::Image, 3), (Kind::Video, 4)] {
+            let folder = tempfile::tempdir().unwrap();
+            let robot = Robot { seconds: 4, cameras: 2, size: (64, 48) };
+            let plan = Plan { kind, robot, recordings: 2, threads: NonZeroUsize::MIN, rounds: 2 };
+            let report = run(folder.path(), &plan).unwrap();
+            assert_eq!((report.frames, report.images), (2 * 120, 480), "{report:?}");
+            assert!(report.dataset_bytes > 480 * 30 && report.bytes > 480 * 300, "{report:?}");
+            let shares: f64 = report.stages.iter().map(|stage| stage.share).sum();
+            assert!((shares - 1.0).abs() < 1e-9, "{report:?}");
+            let slowest = report.limits.iter().map(|limit| limit.measured.seconds).fold(0.0, f64::max);
+            assert!((report.of_slowest_limit - slowest / report.convert.seconds).abs() < 1e-9, "{report:?}");
+            assert!(report.limits.iter().all(|limit| limit.measured.seconds > 0.0), "{report:?}");
+            assert_eq!(report.limits.len(), limits, "{report:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ const COMMAND_RATE: u64 = 50;
 /// Frames a second of each camera.
 pub(super) const CAMERA_RATE: u64 = 30;
 /// Different pictures of a camera; then they come again.
-const PICTURES: u32 = 60;
+pub(super) const PICTURES: u32 = 60;
 /// Gives pictures of 640 x 480 about 50 kB.
 const JPEG_QUALITY: u8 = 80;
 /// A message comes at most so much after its time.

@@ -1,18 +1,23 @@
 //! What each part of a conversion takes alone: nothing else goes on meanwhile, and no part waits for another.
 
-use super::{Bench, Plan};
+use super::{Bench, Kind, Plan};
 use crate::bench::BenchError;
-use crate::bench::robot::camera_topic;
-use crate::convert::image::{Pixels, Transform, geometry, no_counts, sampled};
+use crate::bench::robot::{PICTURES, camera_topic};
+use crate::convert::image::{Pixels, Transform, Yuv420, geometry, no_counts, sampled};
+use crate::convert::recording::SEGMENT_FRAMES;
 use crate::convert::source::{MessageRef, Recording, TimeSource, TopicId};
 use crate::convert::spent::timed;
+use crate::convert::video::{EncodeError, Encoding, Planes, Samples};
 use crate::storage::from_io;
 use crate::work::StopFlag;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::slice::ParallelSlice;
 use std::time::Duration;
 
 /// Sampled images that are held at once.
 const HELD: usize = 256;
+/// Of those, how many one thread decodes in a row.
+const FILES_A_TASK: usize = 8;
 /// Written at once.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -21,8 +26,10 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub(super) struct Limits {
     /// Reading and decompressing all chunks, by one thread, as a conversion does.
     reading: Duration,
-    /// Decoding and counting the sampled images, by all threads.
+    /// Decoding and counting the sampled images, by all threads; for videos, decoding all images.
     decoding: Duration,
+    /// Encoding all images, by all threads, for videos.
+    encoding: Option<Duration>,
     /// Writing the staged files as they are, each made durable.
     writing: Duration,
 }
@@ -30,23 +37,32 @@ pub(super) struct Limits {
 impl Limits {
     /// Measures on what a conversion read and wrote.
     pub(super) fn measure(bench: &Bench, plan: &Plan, prefixes: &[String]) -> Result<Self, BenchError> {
-        let mut limits = Self { reading: Duration::ZERO, decoding: Duration::ZERO, writing: Duration::ZERO };
+        let (mut reading, mut decoding, mut writing) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let mut encoding = None;
         for key in &bench.keys {
-            limits.reading += read(bench, key)?;
-            for camera in 0..plan.robot.cameras {
-                limits.decoding += decode(bench, key, &camera_topic(camera))?;
+            reading += read(bench, key)?;
+            let topics = (0..plan.robot.cameras).map(camera_topic);
+            let cameras =
+                topics.map(|topic| CameraFiles::open(bench, key, &topic)).collect::<Result<Vec<_>, _>>()?;
+            for camera in &cameras {
+                decoding += camera.decode(bench, plan.kind)?;
+            }
+            if plan.kind == Kind::Video {
+                *encoding.get_or_insert(Duration::ZERO) += encode(bench, &cameras)?;
             }
         }
         for prefix in prefixes {
-            limits.writing += rewrite(bench, prefix)?;
+            writing += rewrite(bench, prefix)?;
         }
-        Ok(limits)
+        Ok(Self { reading, decoding, encoding, writing })
     }
 
     pub(super) fn named(self) -> impl Iterator<Item = (&'static str, Duration)> {
-        let Self { reading, decoding, writing } = self;
-        [("read and decompress", reading), ("decode sampled images", decoding), ("write", writing)]
+        let Self { reading, decoding, encoding, writing } = self;
+        let decoded = if encoding.is_some() { "decode all images" } else { "decode sampled images" };
+        [("read and decompress", reading), (decoded, decoding), ("write", writing)]
             .into_iter()
+            .chain(encoding.map(|encoding| ("encode", encoding)))
     }
 
     pub(super) fn slowest(self) -> Duration {
@@ -57,6 +73,7 @@ impl Limits {
         Self {
             reading: self.reading.min(other.reading),
             decoding: self.decoding.min(other.decoding),
+            encoding: self.encoding.min(other.encoding),
             writing: self.writing.min(other.writing),
         }
     }
@@ -76,34 +93,98 @@ fn read(bench: &Bench, key: &str) -> Result<Duration, BenchError> {
     Ok(took)
 }
 
-/// Decodes as many of a camera's images as are sampled for statistics.
-fn decode(bench: &Bench, key: &str, topic: &str) -> Result<Duration, BenchError> {
-    let stop = StopFlag::default();
-    let recording = Recording::open(bench.folder.clone(), key, &stop)?;
-    let topic = recording.topic(topic).ok_or_else(|| BenchError::made(format!("{key} has no {topic}")))?;
-    let messages = recording.index(&[topic], TimeSource::Log, &stop)?.concat();
-    let chosen: Vec<MessageRef> = sampled(messages.len() as u64)
-        .filter_map(|number| messages.get(usize::try_from(number).ok()?).copied())
-        .collect();
-    let mut reader = recording.reader();
-    let mut all_took = Duration::ZERO;
-    for some in chosen.chunks(HELD) {
-        let mut files = Vec::with_capacity(some.len());
-        for message in some {
-            files.push(image_file(reader.message(*message)?.data).to_vec());
-        }
-        let decode = |pixels: &mut Pixels, file: &Vec<u8>| {
-            pixels.count(file, geometry(file)?, &Transform::default(), &mut no_counts())
-        };
-        let (decoded, took) = timed(|| {
-            let all =
-                || files.par_iter().map_init(Pixels::default, decode).collect::<Vec<Result<(), String>>>();
-            bench.crew.install(all)
-        });
-        all_took += took;
-        decoded.into_iter().collect::<Result<(), String>>().map_err(BenchError::made)?;
+/// The pictures of one camera in a recording.
+struct CameraFiles {
+    recording: Recording,
+    messages: Vec<MessageRef>,
+}
+
+impl CameraFiles {
+    fn open(bench: &Bench, key: &str, topic: &str) -> Result<Self, BenchError> {
+        let stop = StopFlag::default();
+        let recording = Recording::open(bench.folder.clone(), key, &stop)?;
+        let topic =
+            recording.topic(topic).ok_or_else(|| BenchError::made(format!("{key} has no {topic}")))?;
+        let messages = recording.index(&[topic], TimeSource::Log, &stop)?.concat();
+        Ok(Self { recording, messages })
     }
-    Ok(all_took)
+
+    /// The files of some messages.
+    fn files(&self, some: &[MessageRef]) -> Result<Vec<Vec<u8>>, BenchError> {
+        let mut reader = self.recording.reader();
+        some.iter().map(|message| Ok(image_file(reader.message(*message)?.data).to_vec())).collect()
+    }
+
+    /// Decodes as many images as are sampled for statistics, or for videos all, into planes.
+    fn decode(&self, bench: &Bench, kind: Kind) -> Result<Duration, BenchError> {
+        let chosen: Vec<MessageRef> = match kind {
+            Kind::Video => self.messages.clone(),
+            Kind::Image => sampled(self.messages.len() as u64)
+                .filter_map(|number| self.messages.get(usize::try_from(number).ok()?).copied())
+                .collect(),
+        };
+        let decode = |files: &[Vec<u8>]| {
+            let (mut pixels, mut counts) = (Pixels::default(), no_counts());
+            let (mut planes, none) = (Yuv420::default(), Transform::default());
+            files.iter().try_for_each(|file| match kind {
+                Kind::Image => pixels.count(file, geometry(file)?, &none, &mut counts),
+                Kind::Video => pixels.yuv(file, geometry(file)?, &none, &mut planes),
+            })
+        };
+        let mut all_took = Duration::ZERO;
+        for some in chosen.chunks(HELD) {
+            let files = self.files(some)?;
+            let decode_all =
+                || files.par_chunks(FILES_A_TASK).map(decode).collect::<Vec<Result<(), String>>>();
+            let (decoded, took) = timed(|| bench.crew.install(decode_all));
+            all_took += took;
+            decoded.into_iter().collect::<Result<(), String>>().map_err(BenchError::made)?;
+        }
+        Ok(all_took)
+    }
+
+    /// Its first pictures as planes.
+    fn planes(&self) -> Result<Vec<Yuv420>, BenchError> {
+        let some = self.messages.get(..self.messages.len().min(PICTURES as usize)).unwrap_or_default();
+        let mut pixels = Pixels::default();
+        let one = |file: Vec<u8>| {
+            let mut planes = Yuv420::default();
+            pixels.yuv(&file, geometry(&file)?, &Transform::default(), &mut planes)?;
+            Ok(planes)
+        };
+        self.files(some)?.into_iter().map(one).collect::<Result<_, String>>().map_err(BenchError::made)
+    }
+}
+
+/// Encodes as many frames as the cameras have images, segment by segment, as a conversion does. The pictures come again
+/// after a while, so that few are held.
+fn encode(bench: &Bench, cameras: &[CameraFiles]) -> Result<Duration, BenchError> {
+    let stop = StopFlag::default();
+    let frames = cameras.iter().map(CameraFiles::planes).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = frames.first().and_then(|frames| frames.first()) else { return Ok(Duration::ZERO) };
+    let (width, height) = (first.width, first.height);
+    let encoding = Encoding { video: bench.mapping.video.clone(), fps: bench.mapping.fps, width, height };
+    let of_camera = |camera: &CameraFiles| (0..camera.messages.len()).step_by(SEGMENT_FRAMES as usize);
+    let all = cameras.iter().zip(&frames);
+    let segments: Vec<(usize, usize, &Vec<Yuv420>)> = all
+        .flat_map(|(camera, frames)| {
+            let end = move |begin: usize| (begin + SEGMENT_FRAMES as usize).min(camera.messages.len());
+            of_camera(camera).map(move |begin| (begin, end(begin), frames))
+        })
+        .collect();
+    let one = |(begin, end, frames): &(usize, usize, &Vec<Yuv420>)| {
+        let (mut encoder, mut samples) = (encoding.start()?, Samples::default());
+        for number in *begin..*end {
+            let planes = frames.get(number % frames.len()).and_then(Planes::of);
+            let planes = planes.ok_or_else(|| EncodeError::Failed("a frame was lost".to_owned()))?;
+            encoder.encode(&planes, &mut samples, &stop)?;
+        }
+        encoder.finish(&mut samples, &stop).map(drop)
+    };
+    let encode_all = || segments.par_iter().map(one).collect::<Vec<Result<(), EncodeError>>>();
+    let (encoded, took) = timed(|| bench.crew.install(encode_all));
+    encoded.into_iter().collect::<Result<(), EncodeError>>().map_err(BenchError::made)?;
+    Ok(took)
 }
 
 /// The JPEG file in a message: it is the last field, and begins with its mark.

@@ -1,7 +1,7 @@
 //! `roboflow bench convert`: what was typed, and the table.
 
 use super::{Temporary, failure};
-use crate::bench::convert::{self, Measured, Plan, RECORDINGS_MAX, ROUNDS_MAX, Report, SECONDS_MAX};
+use crate::bench::convert::{self, Kind, Measured, Plan, RECORDINGS_MAX, ROUNDS_MAX, Report, SECONDS_MAX};
 use crate::bench::robot::{CAMERAS_MAX, Robot, SIDE_MAX};
 use crate::cli::exit::{Code, OrExit, Outcome};
 use crate::cli::output;
@@ -32,6 +32,9 @@ pub(super) struct ConvertArgs {
     /// Their pictures, in pixels
     #[arg(long, value_name = "WxH", default_value = "640x480", value_parser = parse_size)]
     size: (u16, u16),
+    /// What pictures become: image (files as they come) or video (H.264, encoded in this process)
+    #[arg(long, value_name = "image|video", default_value = "image", value_parser = parse_kind)]
+    kind: Kind,
     /// Threads that decode and encode [default: a core each]
     #[arg(long, value_name = "N", env = "WORKER_THREADS")]
     threads: Option<usize>,
@@ -54,8 +57,16 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
         .ok_or_else(|| format!("{text:?} is no size: as in 640x480, each from {SIDE_MIN} to {SIDE_MAX}"))
 }
 
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    [Kind::Image, Kind::Video]
+        .into_iter()
+        .find(|kind| kind.name() == text)
+        .ok_or_else(|| format!("{text:?} is neither image nor video"))
+}
+
 pub(super) fn run(args: &ConvertArgs) -> Outcome {
     let plan = Plan {
+        kind: args.kind,
         robot: Robot { seconds: args.seconds, cameras: args.cameras, size: args.size },
         recordings: args.recordings,
         threads: config::threads(args.threads).or_exit(Code::Config)?,
@@ -75,12 +86,13 @@ pub(super) fn run(args: &ConvertArgs) -> Outcome {
 fn table(plan: &Plan, report: &Report) -> String {
     let Robot { seconds, cameras, size: (width, height) } = plan.robot;
     let mut text = format!(
-        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images; {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
+        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images, kept as {}; {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
         output::count(u64::from(plan.recordings), "recording"),
         output::count(u64::from(cameras), "camera"),
         report.bytes as f64 / MB,
         report.frames,
         report.images,
+        report.kind.name(),
         output::count(report.threads as u64, "thread"),
         report.load.map_or(String::new(), |load| format!(", load {load:.1} before")),
         "",
