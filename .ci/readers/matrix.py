@@ -251,7 +251,8 @@ def properties(case):
     option = lambda name, usual: options[options.index(name) + 1] if name in options else usual
     kind = option("--format", "cdr")
     pictures = "none" if option("--cameras", "2") == "0" else option("--image", "jpeg")
-    return KINDS[kind], PACKED.get(kind, option("--compression", "zstd")), f"image, {pictures}"
+    filmed = "--video-encoder" in case.run or isinstance(case.mapping, dict) and case.mapping.get("pictures") == "video"
+    return KINDS[kind], PACKED.get(kind, option("--compression", "zstd")), f"{'video' if filmed else 'image'}, {pictures}"
 
 
 def show_table(results):

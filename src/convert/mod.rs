@@ -34,7 +34,7 @@ mod tap;
 mod task;
 #[cfg(test)]
 mod testing;
-mod video;
+pub(crate) mod video;
 
 pub use video::{FfmpegError, find_ffmpeg};
 
