@@ -13,7 +13,7 @@ use std::thread;
 ///
 /// Beside it each conversion holds the segment that was asked for, the one being written (twice: its columns and its
 /// pages) and its reader's chunks.
-pub const AHEAD_BYTES: usize = 64 << 20;
+pub const AHEAD_BYTES: usize = 48 << 20;
 /// Threads of a crew at most.
 pub const THREADS_MAX: usize = 256;
 

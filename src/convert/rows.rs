@@ -94,6 +94,7 @@ impl Sources {
                     complaint(name, &lane.topic_name, need.at.stamp_ns, &what)
                 })?;
                 held_bytes += column.size_bytes() - before;
+                column.expect_files(frames.len().saturating_sub(1));
                 if let (Some(stamps), Some(rows)) = (stamps.get_mut(need.lane), rows.get_mut(need.lane)) {
                     rows.insert(need.position, stamps.len());
                     stamps.push(need.at.stamp_ns);

@@ -8,6 +8,9 @@ use super::mapping::Interpolate;
 use super::picture::Picture;
 use super::slerp::QUATERNION;
 
+/// Most bytes that a column makes room for before they come.
+const ROOM_BYTES_MAX: usize = 32 << 20;
+
 /// Values of one lane's messages, in the order they were read.
 #[derive(Debug)]
 pub(crate) enum Column {
@@ -209,6 +212,16 @@ impl Tap {
 }
 
 impl Column {
+    /// Makes room for this many more files, if they are about as large as the first.
+    pub(crate) fn expect_files(&mut self, count: usize) {
+        if let Self::Files { bytes, ends } = self
+            && ends.len() == 1
+        {
+            let room = bytes.len().saturating_mul(count);
+            bytes.reserve((room + room / 8).min(ROOM_BYTES_MAX));
+        }
+    }
+
     /// The bytes it holds, about.
     pub(crate) fn size_bytes(&self) -> usize {
         match self {

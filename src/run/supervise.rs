@@ -19,8 +19,8 @@ use tokio::time::{sleep, timeout};
 
 /// Between two looks at the batch, at least.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// A look may take this share of the time: of a great batch it takes longer.
-const LOOK_SHARE: u32 = 20;
+/// A look takes at most this share of the time, one in so many parts: of a great batch it takes longer.
+const LOOK_SHARE: u32 = 8;
 /// Between two updates of the progress.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the last look may take.

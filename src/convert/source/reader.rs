@@ -6,7 +6,7 @@ use crate::convert::spent::timed;
 use std::time::Duration;
 
 /// Decompressed chunks are kept up to this size. The two last ones are kept whatever their size.
-const MAX_CACHED_BYTES: usize = 32 << 20;
+const MAX_CACHED_BYTES: usize = 8 << 20;
 const MIN_CACHED_CHUNKS: usize = 2;
 
 /// Reads messages of one recording. Each conversion has its own.
