@@ -167,6 +167,8 @@ fn recordings(text: &mut String, parts: &[Part]) {
 fn sync(text: &mut String, parts: &[Part]) {
     #[derive(Default)]
     struct Met {
+        /// The episode that was counted last.
+        last: Option<u64>,
         episodes: u64,
         frames: u64,
         matched: f64,
@@ -179,6 +181,10 @@ fn sync(text: &mut String, parts: &[Part]) {
     for entry in parts.iter().flat_map(|part| &part.entries) {
         for source in &entry.sync.sources {
             let met = met.entry((&source.feature, &source.topic)).or_default();
+            // Several fields of one topic meet the frames alike.
+            if met.last.replace(entry.episode_index) == Some(entry.episode_index) {
+                continue;
+            }
             met.episodes += 1;
             met.frames += entry.sync.grid_frames;
             met.matched += source.match_rate * entry.sync.grid_frames as f64;
@@ -261,7 +267,7 @@ fn cell(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::lerobot::info::Totals;
-    use crate::lerobot::staged::SyncReport;
+    use crate::lerobot::staged::{SyncReport, SyncSource};
     use crate::storage::memory::MemoryStorage;
 
     fn entry(source: &str) -> SyncEntry {
@@ -273,6 +279,23 @@ mod tests {
             sync: SyncReport::default(),
             warnings: Vec::new(),
         }
+    }
+
+    #[test]
+    fn several_fields_of_a_topic_count_their_episodes_once() {
+        let source = SyncSource {
+            feature: "state".into(),
+            topic: "/t".into(),
+            match_rate: 1.0,
+            missing_frames: 4,
+            ..SyncSource::default()
+        };
+        let met = SyncReport { sources: vec![source.clone(), source], ..SyncReport::default() };
+        let of = |number: u64| SyncEntry { episode_index: number, sync: met.clone(), ..entry("a") };
+        let part = Part { from: 0, entries: vec![of(0), of(1)], skipped: Vec::new(), mapping: String::new() };
+        let mut text = String::new();
+        sync(&mut text, &[part]);
+        assert!(text.contains("| state | /t |") && text.contains("| 8 | 0 | 2 |"), "{text}");
     }
 
     #[test]
