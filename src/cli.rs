@@ -27,7 +27,7 @@ mod wait;
 mod worker;
 
 use crate::signal::{LeaveCode, Stream};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::{Code, Failure, OrExit, Outcome};
 pub(crate) use inspect::work_failure;
 use std::io;
@@ -91,6 +91,12 @@ enum Command {
     Diagram(diagram::DiagramArgs),
 }
 
+/// What can be typed: every command with its options, their environment names and what parses their values. For whatever has to
+/// agree with it, as documentation and the manifests under `deploy` do.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, carries it out, and gives the exit code. `handlers` is what installing ctrlc's gave.
 pub fn main(handlers: Result<(), ctrlc::Error>) -> ExitCode {
     let whole = || {
@@ -137,10 +143,9 @@ fn reader_is_gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -37,6 +37,7 @@ fn every_link_to_a_file_leads_to_one() {
         "README.md",
         "fsm/README.md",
         "deploy/README.md",
+        "deploy/fleet.md",
         "deploy/mapping.md",
         "deploy/datasets.md",
         "proptests/PITFALLS.md",

@@ -45,10 +45,10 @@ pub(super) struct ScannerArgs {
     #[arg(long, value_name = "URL", env = "STORAGE_URL")]
     input: Option<String>,
     /// Below it the batches are numbered
-    #[arg(long, short, value_name = "URL")]
+    #[arg(long, short, value_name = "URL", env = "SCANNER_OUT")]
     out: Option<String>,
     /// Which topics and fields become which features [default: the series' own, or else inferred from its first recording]
-    #[arg(long, short, value_name = "FILE", requires = "out")]
+    #[arg(long, short, value_name = "FILE", requires = "out", env = "SCANNER_MAPPING")]
     mapping: Option<PathBuf>,
     #[command(flatten)]
     settings: MappingArgs,
