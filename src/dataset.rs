@@ -144,7 +144,11 @@ impl DatasetOpener {
                 let JobKind::Convert { source } = &job.kind else { continue };
                 match job.status {
                     JobStatus::Completed => prefixes.push(staging_prefix(job.id)),
-                    _ => skipped.push(Skipped { source: source.name.clone(), reason: reason(job) }),
+                    _ => skipped.push(Skipped {
+                        source: source.name.clone(),
+                        episode: None,
+                        reason: reason(job),
+                    }),
                 }
             }
             after = page.next;

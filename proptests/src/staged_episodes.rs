@@ -178,6 +178,7 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
         features: episode.features.clone(),
         sync: SyncReport { grid_frames: episode.frames, sources: vec![source], ..SyncReport::default() },
         warnings: Vec::new(),
+        left_out: Vec::new(),
         videos: episode.streams(),
     };
     let json = serde_json::to_vec(&staged).expect("json");

@@ -25,7 +25,11 @@ fn options() -> AssembleOptions {
     AssembleOptions {
         mapping_text: "fps = 10\n".into(),
         scratch: "assemble/".into(),
-        skipped: vec![Skipped { source: "broken.mcap".into(), reason: "no chunk in it".into() }],
+        skipped: vec![Skipped {
+            source: "broken.mcap".into(),
+            episode: None,
+            reason: "no chunk in it".into(),
+        }],
         ..AssembleOptions::default()
     }
 }

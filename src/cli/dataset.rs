@@ -21,7 +21,8 @@ const MAX_LISTED: usize = 20;
 struct Summary<'a> {
     output: &'a str,
     recordings: u64,
-    skipped: &'a BTreeMap<String, String>,
+    skipped: &'a Reasons,
+    left_out: &'a Reasons,
     #[serde(flatten)]
     dataset: DatasetSummary,
 }
@@ -32,9 +33,9 @@ struct Summary<'a> {
 /// When it cannot be read, or stdout not be written.
 pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json: bool) -> Outcome {
     let dataset = summary(storage).or_exit(Code::Data)?;
-    let skipped = &skipped(storage)?;
+    let (skipped, left_out) = &skipped(storage)?;
     if as_json {
-        json(&Summary { output, recordings, skipped, dataset })?;
+        json(&Summary { output, recordings, skipped, left_out, dataset })?;
         return Ok(Code::Ok);
     }
     let mut said = format!(
@@ -51,6 +52,10 @@ pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json
         writeln!(said, "{} of {recordings} recordings skipped:", skipped.len()).ok();
         said.push_str(&list(skipped));
     }
+    if !left_out.is_empty() {
+        writeln!(said, "{} left out (see {SKIPPED_KEY}):", count(left_out.len() as u64, "episode")).ok();
+        said.extend(left_out.iter().take(MAX_LISTED).map(|(episode, why)| format!("  {episode}: {why}\n")));
+    }
     if is_local(output) {
         let name = output.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("dataset");
         writeln!(said, "\nLoad it with\n  from lerobot.datasets.lerobot_dataset import LeRobotDataset").ok();
@@ -60,18 +65,28 @@ pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json
     Ok(Code::Ok)
 }
 
-/// What `meta/roboflow/skipped.json` lists.
-fn skipped(storage: &dyn Storage) -> Outcome<BTreeMap<String, String>> {
+/// Names and why they are not in the dataset.
+type Reasons = BTreeMap<String, String>;
+
+/// What `meta/roboflow/skipped.json` lists: whole recordings, and episodes of others.
+fn skipped(storage: &dyn Storage) -> Outcome<(Reasons, Reasons)> {
     let listed = match storage.read(SKIPPED_KEY, MAX_SKIPPED_BYTES) {
         Ok(bytes) => serde_json::from_slice::<Vec<Skipped>>(&bytes).or_exit(Code::Data)?,
         Err(StorageError::NotFound { .. }) => Vec::new(),
         Err(error) => return Err(error).or_exit(Code::Io),
     };
-    Ok(listed.into_iter().map(|one| (one.source, one.reason)).collect())
+    let (mut recordings, mut episodes) = (Reasons::new(), Reasons::new());
+    for Skipped { source, episode, reason } in listed {
+        match episode {
+            None => recordings.insert(source, reason),
+            Some(episode) => episodes.insert(format!("{source}: {episode}"), reason),
+        };
+    }
+    Ok((recordings, episodes))
 }
 
 /// Names and reasons, one a line.
-pub(crate) fn list(skipped: &BTreeMap<String, String>) -> String {
+pub(crate) fn list(skipped: &Reasons) -> String {
     let mut said = String::new();
     for (source, reason) in skipped.iter().take(MAX_LISTED) {
         writeln!(said, "  {source}: {reason}").ok();

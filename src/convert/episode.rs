@@ -132,6 +132,7 @@ mod tests {
             features: Vec::new(),
             sync: plan.sync.clone(),
             warnings: Vec::new(),
+            left_out: Vec::new(),
             videos: std::collections::BTreeMap::new(),
         };
         episodes.push("p/", plan, describe).unwrap();

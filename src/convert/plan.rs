@@ -68,7 +68,7 @@ pub(crate) enum PlanError {
     TooLong { frames: u64 },
     #[error(
         "feature {feature:?}: the frame at {at} has no message of {topic} within {tolerance_ms} ms ({distance}); \
-         on_missing = \"fail\" asks to stop here: allow a greater tolerance_ms, or \"drop\" or \"hold\""
+         on_missing = \"fail\" asks to fail then: allow a greater tolerance_ms, or \"drop\" or \"hold\""
     )]
     Missing { feature: String, topic: String, at: Stamp, tolerance_ms: f64, distance: String },
     #[error(

@@ -1,7 +1,8 @@
 //! From an open recording to its planned episodes: where it is split, what the frames of each take, which task each has,
 //! and what was left out and why.
 //!
-//! Everything is decided by stamps, markers and texts; no value of a feature is read.
+//! Everything is decided by stamps, markers and texts; no value of a feature is read. Episodes are left out before they are
+//! numbered, so which segments there are is a function of the recording and the mapping.
 
 use super::grid::{GRID_FRAMES_MAX, Grid, Stamp};
 use super::mapping::Mapping;
@@ -13,6 +14,7 @@ use super::split::find::Finder;
 use super::split::{Bounds, Cut, Cutter, Early, Late, Nowhere};
 use super::task::Tasks;
 use super::{StopFlag, WorkError};
+use crate::lerobot::staged::LeftOut;
 use crate::storage::SharedStorage;
 
 /// Episodes left out that are named one by one.
@@ -28,8 +30,8 @@ pub(crate) struct Planned {
 pub(crate) struct AllPlanned {
     /// In their order; at least one.
     pub(crate) episodes: Vec<Planned>,
-    /// What the user should know: episodes that are left out.
-    pub(crate) warnings: Vec<String>,
+    /// Those that are no part of it, in the order of the recording.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// What episodes are planned from.
@@ -66,35 +68,28 @@ pub(crate) fn plan_all(
     let (mut episodes, mut left_out) = (Vec::new(), Vec::new());
     for (number, bounds) in found.iter().enumerate() {
         stop.check()?;
-        match planner.plan(number, found.len(), bounds)? {
+        match planner.plan(bounds)? {
             Ok((cut, plan)) => {
                 let task = tasks.of(cut.end_ns, bounds.task.as_deref())?;
                 episodes.push(Planned { plan, task });
             }
-            Err(why) => left_out.push((number, why)),
+            Err(reason) => left_out.push(LeftOut { episode: place(number, found.len(), bounds), reason }),
         }
     }
-    let warnings = described(&found, &left_out);
     if episodes.is_empty() {
-        let why = warnings.join("; ");
+        let why = warnings(&left_out).join("; ");
         let what =
             format!("{}: none of its {} episodes is left: {why}", sources.recording.name(), found.len());
         return Err(WorkError::Permanent(what));
     }
-    Ok(AllPlanned { episodes, warnings })
+    Ok(AllPlanned { episodes, left_out })
 }
 
 impl Planner<'_> {
     /// One episode, or why it is left out.
-    fn plan(
-        &mut self,
-        number: usize,
-        of: usize,
-        bounds: &Bounds,
-    ) -> Result<Result<(Cut, Plan), String>, WorkError> {
+    fn plan(&mut self, bounds: &Bounds) -> Result<Result<(Cut, Plan), String>, WorkError> {
         let name = self.sources.recording.name();
         let whole = self.mapping.episodes.split == Split::File;
-        let named = if whole { name.to_owned() } else { format!("{name}: episode {} of {of}", number + 1) };
         let cut = match self.cutter.cut(&self.sources.messages, bounds) {
             Ok(cut) => cut,
             Err(nowhere) if whole => {
@@ -115,8 +110,10 @@ impl Planner<'_> {
         let plan = match made {
             Ok(plan) => plan,
             Err(PlanError::Stopped) => return Err(WorkError::Stopped),
-            Err(error @ PlanError::Empty { .. }) if !whole => return Ok(Err(error.to_string())),
-            Err(error) => return Err(WorkError::Permanent(format!("{named}: {error}"))),
+            Err(error @ (PlanError::Empty { .. } | PlanError::Missing { .. })) if !whole => {
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(WorkError::Permanent(format!("{name}: {error}"))),
         };
         let (frames, least) = (plan.kept.count(), self.mapping.episodes.min_frames);
         if frames < u64::from(least) {
@@ -160,21 +157,23 @@ fn no_empty_topic(sources: &Sources, topics: &[TopicId]) -> Result<(), WorkError
     }
 }
 
-/// What is left out, a line each.
-fn described(found: &[Bounds], left_out: &[(usize, String)]) -> Vec<String> {
-    let line = |(number, why): &(usize, String)| {
-        let place =
-            found.get(*number).map_or(String::new(), |bounds| match (bounds.begin_ns, bounds.end_ns) {
-                (0, u64::MAX) => String::new(),
-                (0, end_ns) => format!(" (until {})", Stamp(end_ns)),
-                (begin_ns, u64::MAX) => format!(" (from {})", Stamp(begin_ns)),
-                (begin_ns, end_ns) => format!(" ({} to {})", Stamp(begin_ns), Stamp(end_ns)),
-            });
-        format!("episode {} of {}{place} is left out: {why}", number + 1, found.len())
+/// Which of a recording's episodes it is, and where.
+fn place(number: usize, of: usize, bounds: &Bounds) -> String {
+    let between = match (bounds.begin_ns, bounds.end_ns) {
+        (0, u64::MAX) => String::new(),
+        (0, end_ns) => format!(" (until {})", Stamp(end_ns)),
+        (begin_ns, u64::MAX) => format!(" (from {})", Stamp(begin_ns)),
+        (begin_ns, end_ns) => format!(" ({} to {})", Stamp(begin_ns), Stamp(end_ns)),
     };
+    format!("episode {} of {of}{between}", number + 1)
+}
+
+/// What is left out, a line each; of many the first ones and their count.
+pub(crate) fn warnings(left_out: &[LeftOut]) -> Vec<String> {
+    let line = |LeftOut { episode, reason }: &LeftOut| format!("{episode} is left out: {reason}");
     let mut lines: Vec<String> = left_out.iter().take(LEFT_OUT_LISTED_MAX).map(line).collect();
     if let more @ 1.. = left_out.len().saturating_sub(LEFT_OUT_LISTED_MAX) {
-        lines.push(format!("{more} more of its {} episodes are left out", found.len()));
+        lines.push(format!("{more} more of its episodes are left out"));
     }
     lines
 }

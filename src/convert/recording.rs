@@ -10,7 +10,7 @@ use super::blueprint::{Blueprint, Made};
 use super::crew::{Crew, Member};
 use super::episode::{Episode, Episodes};
 use super::mapping::Mapping;
-use super::planned::{AllPlanned, Planned, plan_all};
+use super::planned::{self, AllPlanned, Planned, plan_all};
 use super::rows::Sources;
 use super::segment::non_finite_warnings;
 use super::source::Recording;
@@ -76,7 +76,8 @@ impl RecordingWork {
         let messages = recording.index(&topics, mapping.time, stop)?;
         let mut sources = Sources { recording: recording.clone(), messages, lanes };
         let clocks = jumps::warnings(mapping, &mut sources);
-        let AllPlanned { episodes: planned, warnings } = plan_all(mapping, &sources, &topics, &input, stop)?;
+        let AllPlanned { episodes: planned, mut left_out } =
+            plan_all(mapping, &sources, &topics, &input, stop)?;
         // The first kept frame fixes the lengths, names and geometry that all others must have.
         if let Some(Planned { plan: first, .. }) = planned.first() {
             sources.read(&mut recording.reader(), &mut taps, first, &first.kept.frames(0..1), stop)?;
@@ -86,9 +87,9 @@ impl RecordingWork {
         let mut episodes = Episodes::new(segment_frames);
         // What concerns the recording is said once, with its first episode.
         let mut warnings: Vec<String> =
-            recording.warnings().iter().cloned().chain(clocks).chain(warnings).collect();
+            recording.warnings().iter().cloned().chain(clocks).chain(planned::warnings(&left_out)).collect();
         for Planned { plan, task } in planned {
-            let warnings = std::mem::take(&mut warnings);
+            let (warnings, left_out) = (std::mem::take(&mut warnings), std::mem::take(&mut left_out));
             episodes.push(prefix, plan, |plan, segments| StagedEpisode {
                 version: STAGED_VERSION,
                 source: source_name.to_owned(),
@@ -101,6 +102,7 @@ impl RecordingWork {
                 features: features.clone(),
                 sync: plan.sync.clone(),
                 warnings,
+                left_out,
                 videos: cameras.streams(),
             })?;
         }

@@ -127,8 +127,10 @@ pub(super) fn card(info: &Info, tasks: &[String], parts: &[Part]) -> String {
     recordings(&mut text, parts);
     sync(&mut text, parts);
     let skipped = parts.iter().flat_map(|part| &part.skipped);
-    let rows = skipped.map(|skipped| vec![cell(&skipped.source), cell(&skipped.reason)]);
-    table(&mut text, "Recordings that are not in it", &["recording", "why"], rows);
+    let rows = skipped.map(|Skipped { source, episode, reason }| {
+        vec![cell(source), cell(episode.as_deref().unwrap_or("all")), cell(reason)]
+    });
+    table(&mut text, "What is not in it", &["recording", "episode", "why"], rows);
     mappings(&mut text, parts);
     text
 }

@@ -73,9 +73,21 @@ pub struct StagedEpisode {
     pub sync: SyncReport,
     /// What is worth telling the user: a cut file, skipped messages.
     pub warnings: Vec<String>,
+    /// With a recording's first episode: those of the recording that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// What all frames of each video have in common.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub videos: BTreeMap<String, VideoStream>,
+}
+
+/// An episode of a recording that is not converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Which one, by its number in the recording and its stamps.
+    pub episode: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a segment says of itself, beside its columns.

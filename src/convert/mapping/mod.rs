@@ -175,7 +175,7 @@ pub enum OnMissing {
     Drop,
     /// It takes the latest message at or before it, whatever its age.
     Hold,
-    /// The recording is not converted.
+    /// The episode is left out; a recording that is one episode is not converted.
     Fail,
 }
 

@@ -71,7 +71,7 @@ fn fail_names_feature_topic_time_distance_and_tolerance() {
     assert_eq!(
         error.to_string(),
         "feature \"f\": the frame at 0.040000000 s has no message of /t within 20 ms (it is 30 ms away); \
-         on_missing = \"fail\" asks to stop here: allow a greater tolerance_ms, or \"drop\" or \"hold\""
+         on_missing = \"fail\" asks to fail then: allow a greater tolerance_ms, or \"drop\" or \"hold\""
     );
     assert!(plan(&GAP, &[lane(Align::Latest, Some(30), OnMissing::Fail)]).is_ok());
 }

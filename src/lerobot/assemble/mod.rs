@@ -34,11 +34,14 @@ pub const V21_VIDEO: &str =
 /// Why nothing is added in v2.1.
 pub const V21_APPEND: &str = "format = \"v2.1\" is written anew only: datasets of v3.0 are appended to; leave out --append, or the format";
 
-/// A recording that gave no episode.
+/// A recording that gave no episode, or an episode of one that is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// The recording's name.
     pub source: String,
+    /// Which episode of it; none where it is the whole recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode: Option<String>,
     /// Why.
     pub reason: String,
 }
@@ -94,7 +97,7 @@ impl AssembleWork {
             return Err(LerobotError::Unfit(V21_APPEND.to_owned()).into());
         }
         let base = options.append.as_deref().map(|owner| Base::find(&out, owner)).transpose()?;
-        let plan = Plan::read(&staging, episodes, base.as_ref())?;
+        let mut plan = Plan::read(&staging, episodes, base.as_ref())?;
         if !plan.videos.is_empty() && (base.is_some() || options.version == Version::V21) {
             let text = if base.is_some() { VIDEO_APPEND } else { V21_VIDEO };
             return Err(LerobotError::Unfit(text.to_owned()).into());
@@ -102,6 +105,10 @@ impl AssembleWork {
         if let Some(base) = &base {
             base.check_table(&out, &stat_columns(&plan.features))?;
         }
+        let mut skipped = options.skipped;
+        skipped.append(&mut plan.left_out);
+        skipped.sort_by(|a, b| a.source.cmp(&b.source));
+        let options = AssembleOptions { skipped, ..options };
         Ok(Self { staging, out, options, plan, base, held: false, warnings: Vec::new() })
     }
 

@@ -1,5 +1,6 @@
 //! Which episode goes to which file and rows: a pure function of what is staged.
 
+use super::Skipped;
 use super::plan_videos::{PlannedVideo, VideoPlace, place_videos};
 use crate::lerobot::base::{self, Base};
 use crate::lerobot::data::columns;
@@ -60,6 +61,8 @@ pub(super) struct Plan {
     pub(super) videos: Vec<PlannedVideo>,
     /// Frames of the dataset, those before included.
     pub(super) frames: u64,
+    /// Episodes of the recordings that are no part of it, in the order of the recordings.
+    pub(super) left_out: Vec<Skipped>,
     /// Changes with anything that changes the plan.
     pub(super) fingerprint: String,
 }
@@ -103,7 +106,7 @@ impl Plan {
         let Start { features, robot_type, mut tasks, before, mut frames, first_file, file_bytes } = start;
         let mut packer = Packer::new(file_bytes);
         let mut known: HashMap<String, usize> = tasks.iter().cloned().zip(0..).collect();
-        let mut files = 0;
+        let (mut files, mut left_out) = (0, Vec::new());
         let mut fingerprint = Sha256::new();
         fingerprint.update(format!("{before} {frames} {first_file} {features:?}\n"));
         let (videos, mut places) = place_videos(&first, &found);
@@ -117,6 +120,11 @@ impl Plan {
             let segments = &staged.segments;
             fingerprint
                 .update(format!("{folder} {staged_bytes} {video_bytes:?} {segments:?} {task_index}\n"));
+            left_out.extend(staged.left_out.into_iter().map(|out| Skipped {
+                source: staged.source.clone(),
+                episode: Some(out.episode),
+                reason: out.reason,
+            }));
             let (source, segments) = (staged.source, staged.segments);
             let from = frames;
             frames += staged.frames;
@@ -149,6 +157,7 @@ impl Plan {
             files,
             videos,
             frames,
+            left_out,
             fingerprint,
         }
     }

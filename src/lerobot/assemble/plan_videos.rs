@@ -130,6 +130,7 @@ mod tests {
             features: vec![feature],
             sync: SyncReport::default(),
             warnings: Vec::new(),
+            left_out: Vec::new(),
             videos: BTreeMap::from([("front".to_owned(), stream(record))]),
         };
         let video_bytes = BTreeMap::from([(0, bytes)]);

@@ -209,9 +209,41 @@ fn an_episode_without_a_topic_is_left_out_and_a_failing_one_is_named() {
     let strict = strict.replace("# select = [\"a\", \"b\"] }]", "}]");
     let failed = open(&holes, &strict, 8).err().unwrap().to_string();
     assert!(
-        failed.starts_with("in/one.mcap: episode 1 of 1: feature \"observation.state\": the frame at 1.100000000 s has no message"),
+        failed.starts_with("in/one.mcap: none of its 1 episodes is left: episode 1 of 1 is left out: feature \"observation.state\": the frame at 1.100000000 s has no message"),
         "{failed}"
     );
+    let whole = strict.split("[episodes]").next().unwrap();
+    let failed = open(&holes, whole, 8).err().unwrap().to_string();
+    assert!(failed.starts_with("in/one.mcap: feature \"observation.state\": the frame at 1.1"), "{failed}");
+}
+
+#[test]
+fn an_episode_that_asks_to_fail_leaves_the_others_as_they_are() {
+    // 0 to 2 s, 5 to 5.3 s, 8.3 to 9.3 s; the second has no joints for 150 ms.
+    let mut said = spells();
+    said.retain(|(topic, stamp_ns, _)| *topic != "/joints" || !(5110..5260).contains(&(stamp_ns / MS)));
+    let strict = mapping("split = \"gap\"\ngap_ms = 1000").replace(
+        "name = \"observation.state\"",
+        "name = \"observation.state\"\ntolerance_ms = 50\non_missing = \"fail\"",
+    );
+    let job = open(&said, &strict, 8).unwrap().run();
+    assert_eq!(told(&job), plain(&[(21, 0, 2000), (11, 8300, 9300)]), "numbered without a hole");
+    let left_out: Vec<_> = job.work.episodes().map(|episode| episode.left_out.clone()).collect();
+    let [first, second] = &left_out[..] else { panic!("{left_out:?}") };
+    assert!(second.is_empty(), "said once: {second:?}");
+    assert_eq!(first[0].episode, "episode 2 of 3 (5.000000000 s to 5.300000000 s)");
+    assert!(
+        first[0].reason.starts_with(
+            "feature \"observation.state\": the frame at 5.200000000 s has no message of /joints within 50 ms"
+        ),
+        "{first:?}"
+    );
+    let without: Vec<Said> =
+        said.iter().filter(|(_, stamp_ns, _)| !(5000..6000).contains(&(stamp_ns / MS))).cloned().collect();
+    let alone = open(&without, &strict, 8).unwrap().run();
+    let segments =
+        |job: &Job| job.files().into_iter().filter(|(key, _)| key.ends_with("parquet")).collect::<Vec<_>>();
+    assert_eq!(segments(&job), segments(&alone), "the others are what they were without it");
 }
 
 #[test]
