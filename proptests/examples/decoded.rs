@@ -42,14 +42,10 @@ fn print(path: &Path) -> Result<(), SourceError> {
     let recording = Recording::open(Arc::new(FsStorage::open(folder)?), &key, &stop)?;
     for (number, topic) in recording.topics().iter().enumerate() {
         let id = TopicId(number);
-        let schema = match recording.schema(id, &stop) {
-            Ok(schema) if recording.conflict(id).is_none() => Ok(schema),
-            Ok(_) => Err(recording.conflict(id).unwrap_or_default().to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        let schema = match schema {
-            Ok(schema) => schema,
-            Err(reason) => {
+        let schemas = match recording.schemas(id, &stop) {
+            Ok(schemas) => schemas,
+            Err(error) => {
+                let reason = error.to_string();
                 println!(
                     "{}",
                     json!({"topic": topic.name, "type": topic.schema_name, "encoding": topic.message_encoding,
@@ -58,12 +54,14 @@ fn print(path: &Path) -> Result<(), SourceError> {
                 continue;
             }
         };
-        let fields: Vec<(FieldInfo, Extractor)> = compiled(&schema);
+        let fields: Vec<Vec<(FieldInfo, Extractor)>> = schemas.iter().map(compiled).collect();
         let mut reader = recording.reader();
         for at in recording.index(&[id], TimeSource::Log, &stop)?.concat() {
             let message = reader.message(at)?;
             let values: Map<String, Value> = fields
-                .iter()
+                .get(message.kind)
+                .into_iter()
+                .flatten()
                 .map(|(field, of)| (field.path.clone(), value(field, of, message.data)))
                 .collect();
             println!(

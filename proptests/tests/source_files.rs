@@ -246,27 +246,71 @@ fn definitions_that_are_not_read_or_not_there_are_named_and_others_go_on() {
     assert_eq!(numbers(&recording, "/standard", "data"), [(7, vec![2.5])]);
 }
 
-#[test]
-fn channels_of_one_topic_with_two_types_fail_only_when_asked_for() {
+/// Two channels of /a and two of /b, each with a type (name, definition) and a count of messages.
+fn two_topics(channels: &[(&str, &str, &str, u32)]) -> Vec<u8> {
     let mut writer = mcap::Writer::new(std::io::Cursor::new(Vec::new())).unwrap();
-    let header =
-        |channel_id| mcap::records::MessageHeader { channel_id, sequence: 0, log_time: 7, publish_time: 7 };
-    for (topic, schema, text) in
-        [("/a", "A", "int32 x"), ("/a", "B", "float64 x"), ("/b", "C", "int32 x"), ("/b", "C", "int32 x")]
-    {
+    for (topic, schema, text, count) in channels {
         let schema = writer.add_schema(schema, "ros2msg", text.as_bytes()).unwrap();
-        let metadata = [("n".to_owned(), text.len().to_string() + topic)].into();
-        let channel = writer.add_channel(schema, topic, "cdr", &metadata).unwrap();
-        writer.write_to_known_channel(&header(channel), &[0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        let metadata = [("n".to_owned(), format!("{text}{topic}{count}"))].into();
+        let channel_id = writer.add_channel(schema, topic, "cdr", &metadata).unwrap();
+        for sequence in 0..*count {
+            let header = mcap::records::MessageHeader { channel_id, sequence, log_time: 7, publish_time: 7 };
+            writer.write_to_known_channel(&header, &[0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        }
     }
     writer.finish().unwrap();
-    let recording = open(&writer.into_inner().into_inner()).unwrap();
-    let (a, b) = (recording.topic("/a").unwrap(), recording.topic("/b").unwrap());
-    let stop = StopFlag::default();
-    assert_eq!(recording.index(&[b], TimeSource::Log, &stop).unwrap()[0].len(), 2);
-    let error = recording.index(&[a], TimeSource::Log, &stop).unwrap_err().to_string();
-    assert!(error.contains("/a") && error.contains('A') && error.contains('B'), "{error}");
-    assert!(recording.conflict(a).is_some() && recording.conflict(b).is_none());
+    writer.into_inner().into_inner()
+}
+
+#[test]
+fn each_message_says_which_of_its_topics_types_it_has() {
+    let file = two_topics(&[
+        ("/a", "A", "int32 x", 2),
+        ("/a", "A", "float64 x", 3),
+        ("/b", "C", "int32 x", 1),
+        ("/a", "Z", "int8 never", 0),
+        ("/b", "C", "int32 x", 4),
+        ("/a", "A", "int32 x", 5),
+        ("/c", "D", "int8 x", 0),
+        ("/c", "E", "int8 x", 0),
+    ]);
+    for file in [file.clone(), without_summary(&file).unwrap()] {
+        let recording = open(&file).unwrap();
+        let told = |topic: &str| -> Vec<(String, Option<u64>)> {
+            let types = recording.types(recording.topic(topic).unwrap());
+            types
+                .iter()
+                .map(|known| (String::from_utf8(known.schema_data.to_vec()).unwrap(), known.message_count))
+                .collect()
+        };
+        assert_eq!(told("/a"), [("int32 x".to_owned(), Some(7)), ("float64 x".to_owned(), Some(3))], "none without messages");
+        assert_eq!(told("/b"), [("int32 x".to_owned(), Some(5))]);
+        let c = told("/c");
+        assert_eq!(c, [("int8 x".to_owned(), Some(0))], "silent topics keep one");
+        let id = recording.topic("/a").unwrap();
+        assert_eq!(recording.topics()[id.0].message_count, Some(10));
+        let refs = recording.index(&[id], TimeSource::Log, &StopFlag::default()).unwrap().remove(0);
+        let mut reader = recording.reader();
+        let kinds: Vec<usize> = refs.iter().map(|at| reader.message(*at).unwrap().kind).collect();
+        assert_eq!(kinds, [0, 0, 1, 1, 1, 0, 0, 0, 0, 0]);
+        let schemas = recording.schemas(id, &StopFlag::default()).unwrap();
+        let numbers = |kind: usize| {
+            let mut out = Vec::new();
+            let body = [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+            Extractor::compile(&schemas[kind], "x").unwrap().numbers(&body, &mut out).unwrap();
+            out
+        };
+        assert_eq!((numbers(0), numbers(1)), (vec![1.0], vec![f64::from_bits(1)]));
+    }
+}
+
+#[test]
+fn more_types_of_a_topic_than_are_read_are_refused_by_name() {
+    let texts: Vec<String> = (0..40).map(|number| format!("int32 x{number}")).collect();
+    let channels: Vec<_> = texts.iter().map(|text| ("/a", "A", text.as_str(), 1)).collect();
+    let recording = open(&two_topics(&channels)).unwrap();
+    let error = recording.schemas(TopicId(0), &StopFlag::default()).unwrap_err().to_string();
+    assert!(error.contains("/a") && error.contains("40 types") && error.contains("at most 32"), "{error}");
 }
 
 #[test]

@@ -5,13 +5,14 @@
 
 use super::align::Align;
 use super::decode::{Encoding, Extractor, Schema, ValueKind};
+use super::field::{Field, all_must};
 use super::joints::Joints;
 use super::mapping::{Content, FeatureMap, Located, Mapping, OnMissing, Rule, Source};
 use super::nearest::{listed, nearest};
 use super::picture::{Keep, Picture};
 use super::plan::Lane;
 use super::source::{Recording, TopicId};
-use super::tap::{Numbers, Tap};
+use super::tap::{Numbers, Tap, Way};
 use super::{StopFlag, WorkError};
 use crate::lerobot::feature::Dtype;
 use std::ops::Range;
@@ -47,7 +48,8 @@ struct Binder<'a> {
     mapping: &'a Mapping,
     recording: &'a Recording,
     stop: &'a StopFlag,
-    schemas: Vec<(TopicId, Schema)>,
+    /// Those of each topic's types.
+    schemas: Vec<(TopicId, Vec<Schema>)>,
     bound: Bound,
 }
 
@@ -103,19 +105,27 @@ impl Binder<'_> {
         let begin = self.bound.lanes.len();
         let (dtype, names) = match &feature.content {
             Content::Image { source, rule, transform, is_video } => {
-                let (topic, extractor) = self.extractor(source, Some(DATA_FIELD))?;
-                // JSON without a definition does not tell base64 from other texts: the first image will.
-                let is_json = self.schema(topic)?.encoding() == Encoding::Json;
-                let may_be = extractor.kind() == ValueKind::Bytes
-                    || (is_json && extractor.kind() == ValueKind::Strings);
-                if !may_be {
-                    let what =
-                        format!("{} of {} holds no bytes of an image", extractor.path(), source.topic.value);
-                    return Err(self.mapping.error(field_of(source).place, what).into());
-                }
+                let (topic, field) = self.field(source, Some(DATA_FIELD))?;
                 let keep = if *is_video { Keep::AsTheyCame } else { Keep::Files };
-                let picture = Picture::new(self.schema(topic)?, extractor, *transform, keep);
-                self.lane(feature, source, topic, *rule, Tap::Picture(Box::new(picture)));
+                let mut ways = Vec::new();
+                for (schema, extractor) in self.schemas(topic)?.iter().zip(field.all()) {
+                    // JSON without a definition does not tell base64 from other texts: the first image will.
+                    let is_json = schema.encoding() == Encoding::Json;
+                    let may_be = extractor.kind() == ValueKind::Bytes
+                        || (is_json && extractor.kind() == ValueKind::Strings);
+                    ways.push(may_be.then(|| {
+                        let picture = Picture::new(schema, extractor.clone(), *transform, keep);
+                        Way::Picture(Box::new(picture))
+                    }));
+                }
+                let Some(tap) = ways.into_iter().collect::<Option<Vec<Way>>>().and_then(Tap::new) else {
+                    let path = field_of(source);
+                    let all = all_must(self.recording, topic);
+                    let what =
+                        format!("{} of {} holds no bytes of an image{all}", path.value, source.topic.value);
+                    return Err(self.mapping.error(path.place, what).into());
+                };
+                self.lane(feature, source, topic, *rule, tap);
                 (if *is_video { Dtype::Video } else { Dtype::Image }, None)
             }
             Content::Vector { sources, rule, dtype, names } => {
@@ -136,28 +146,58 @@ impl Binder<'_> {
     ) -> Result<Dtype, WorkError> {
         let mut parts = Vec::with_capacity(sources.len());
         for source in sources {
-            let (topic, extractor) = self.extractor(source, None)?;
-            parts.push((source, topic, extractor));
+            let (topic, field) = self.field(source, None)?;
+            let kind = field.kind(self.recording, topic);
+            kind.map_err(|what| self.mapping.error(field_of(source).place, what))?;
+            parts.push((source, topic, field));
         }
         let dtype = self.dtype(feature, &parts, rule.align, declared)?;
-        for (source, topic, extractor) in parts {
-            let tap = match dtype {
-                Dtype::String => Tap::Text(extractor),
-                _ => {
-                    let joints = self.joints(source, topic)?;
-                    let exact = matches!(dtype, Dtype::Int64 | Dtype::Bool);
-                    let label = label(extractor.path(), &source.topic.value);
-                    let numbers = Numbers::new(extractor, exact, joints, label);
-                    let numbers = match source.interpolate {
-                        Some(how) => numbers.interpolated(how),
-                        None => numbers,
-                    };
-                    Tap::Numbers(Box::new(numbers))
-                }
+        for (source, topic, field) in parts {
+            let ways = match dtype {
+                Dtype::String => field.all().cloned().map(Way::Text).collect(),
+                _ => self.numbers(source, topic, &field, rule.align, dtype)?,
             };
-            self.lane(feature, source, topic, rule, tap);
+            let none = || WorkError::Permanent(format!("{} has no type", source.topic.value));
+            self.lane(feature, source, topic, rule, Tap::new(ways).ok_or_else(none)?);
         }
         Ok(dtype)
+    }
+
+    /// How numbers are taken from messages of each type.
+    fn numbers(
+        &mut self,
+        source: &Source,
+        topic: TopicId,
+        field: &Field,
+        align: Align,
+        dtype: Dtype,
+    ) -> Result<Vec<Way>, WorkError> {
+        let exact = matches!(dtype, Dtype::Int64 | Dtype::Bool);
+        let joints = self.joints(source, topic)?;
+        let turns = |at: usize| field.of(at).quaternions();
+        if align == Align::Linear
+            && source.interpolate.is_none()
+            && (0..joints.len()).any(|at| turns(at) != turns(0))
+        {
+            let path = field_of(source);
+            let all = all_must(self.recording, topic);
+            let what = format!(
+                "{} is a quaternion for some of its messages and for others not{all}; or say how it is aligned: \
+                 interpolate = \"slerp\" or \"linear\"",
+                path.value
+            );
+            return Err(self.mapping.error(path.place, what).into());
+        }
+        let ways = field.all().zip(joints).map(|(extractor, joints)| {
+            let label = label(extractor.path(), &source.topic.value);
+            let numbers = Numbers::new(extractor.clone(), exact, joints, label);
+            let numbers = match source.interpolate {
+                Some(how) => numbers.interpolated(how),
+                None => numbers,
+            };
+            Way::Numbers(Box::new(numbers))
+        });
+        Ok(ways.collect())
     }
 
     /// The element type: as written where the fields allow it; else text for a text, bool for a single boolean, and
@@ -165,13 +205,14 @@ impl Binder<'_> {
     fn dtype(
         &self,
         feature: &FeatureMap,
-        parts: &[(&Source, TopicId, Extractor)],
+        parts: &[(&Source, TopicId, Field)],
         align: Align,
         declared: Option<&Located<Dtype>>,
     ) -> Result<Dtype, WorkError> {
         let place = declared.map_or(feature.name.place, |declared| declared.place);
         let refuse = |what: String| Err(self.mapping.error(place, what).into());
-        let kinds = || parts.iter().map(|(_, _, extractor)| extractor.kind());
+        let plans = || parts.iter().flat_map(|(_, _, field)| field.all());
+        let kinds = || plans().map(Extractor::kind);
         let declared = declared.map(|declared| declared.value);
         if kinds().any(|kind| kind == ValueKind::Strings) {
             if parts.len() != 1
@@ -189,32 +230,35 @@ impl Binder<'_> {
             // Whole numbers may come in a field of floats (JSON has no others): each message is held to them.
             Some(dtype) => Ok(dtype),
             None => {
-                let single =
-                    parts.len() == 1 && parts.iter().all(|(_, _, field)| field.fixed_len() == Some(1));
+                let single = parts.len() == 1 && plans().all(|plan| plan.fixed_len() == Some(1));
                 let boolean = single && align != Align::Linear && kinds().all(is_boolean);
                 Ok(if boolean { Dtype::Bool } else { Dtype::Float32 })
             }
         }
     }
 
-    fn joints(&mut self, source: &Source, topic: TopicId) -> Result<Option<Joints>, WorkError> {
+    /// The names beside a field, for each type of its topic.
+    fn joints(&mut self, source: &Source, topic: TopicId) -> Result<Vec<Option<Joints>>, WorkError> {
         let wanted: Vec<String> = source.select.iter().map(|name| name.value.clone()).collect();
-        let field = field_of(source);
-        let schema = self.schema(topic)?;
-        let joints = Joints::beside(schema, &field.value, wanted);
-        match (joints, source.select.first()) {
-            (None, Some(first)) => {
-                let what = format!(
-                    "select needs the names beside {}, and {} has none: take elements by their place, for example \
-                     field = \"{}[0:3]\"",
-                    field.value,
-                    schema.name(),
-                    field.value
-                );
-                Err(self.mapping.error(first.place, what).into())
+        let (field, mapping, recording) = (field_of(source), self.mapping, self.recording);
+        let joints = self.schemas(topic)?.iter().map(|schema| {
+            let joints = Joints::beside(schema, &field.value, wanted.clone());
+            match (joints, source.select.first()) {
+                (None, Some(first)) => {
+                    let what = format!(
+                        "select needs the names beside {}, and {} has none: take elements by their place, for example \
+                         field = \"{}[0:3]\"{}",
+                        field.value,
+                        schema.name(),
+                        field.value,
+                        all_must(recording, topic)
+                    );
+                    Err(mapping.error(first.place, what).into())
+                }
+                (joints, _) => Ok(joints),
             }
-            (joints, _) => Ok(joints),
-        }
+        });
+        joints.collect()
     }
 
     /// Lanes that look at another feature's sources some frames later.
@@ -256,46 +300,43 @@ impl Binder<'_> {
         self.bound.taps.push(tap);
     }
 
-    /// The source's topic and its compiled field.
-    fn extractor(
-        &mut self,
-        source: &Source,
-        default: Option<&str>,
-    ) -> Result<(TopicId, Extractor), WorkError> {
+    /// The source's topic and its field, compiled for each type of it.
+    fn field(&mut self, source: &Source, default: Option<&str>) -> Result<(TopicId, Field), WorkError> {
         let topic = find_topic(self.mapping, self.recording, &source.topic)?;
-        let mapping = self.mapping;
-        let schema = self.schema(topic)?;
+        let (mapping, recording) = (self.mapping, self.recording);
+        let schemas = self.schemas(topic)?;
         let path = match (&source.field, default) {
             (Some(field), _) => field.value.as_str(),
             (None, Some(default)) => default,
             (None, None) => {
-                let fields = schema.fields();
+                let fields = schemas.first().map(Schema::fields).unwrap_or_default();
                 let numeric = fields.iter().filter(|field| field.is_numeric() || field.is_string());
                 let what = format!(
                     "a source of {} needs its field; {} has {}",
                     source.topic.value,
-                    schema.name(),
+                    schemas.first().map_or("its type", Schema::name),
                     listed(numeric.map(|field| field.path.as_str()), LISTED_MAX)
                 );
                 return Err(mapping.error(source.topic.place, what).into());
             }
         };
-        let extractor = Extractor::compile(schema, path)
-            .map_err(|error| mapping.error(field_of(source).place, error.to_string()))?;
-        Ok((topic, extractor))
+        let field = Field::compile(recording, topic, schemas, path)
+            .map_err(|what| mapping.error(field_of(source).place, what))?;
+        Ok((topic, field))
     }
 
-    fn schema(&mut self, topic: TopicId) -> Result<&Schema, WorkError> {
+    /// Those of a topic's types, parsed once.
+    fn schemas(&mut self, topic: TopicId) -> Result<&[Schema], WorkError> {
         let at = match self.schemas.iter().position(|(known, _)| *known == topic) {
             Some(at) => at,
             None => {
-                let schema = self.recording.schema(topic, self.stop)?;
-                self.schemas.push((topic, schema));
+                let schemas = self.recording.schemas(topic, self.stop)?;
+                self.schemas.push((topic, schemas));
                 self.schemas.len() - 1
             }
         };
-        let schema = self.schemas.get(at).map(|(_, schema)| schema);
-        schema.ok_or_else(|| WorkError::Permanent("a schema was lost".to_owned()))
+        let schemas = self.schemas.get(at).map(|(_, schemas)| schemas.as_slice());
+        schemas.ok_or_else(|| WorkError::Permanent("a schema was lost".to_owned()))
     }
 }
 

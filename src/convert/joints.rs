@@ -54,6 +54,11 @@ impl Joints {
         }
     }
 
+    /// The names that messages of another type began with are those of all.
+    pub(crate) fn adopt(&mut self, before: &Self) {
+        self.first.clone_from(&before.first);
+    }
+
     /// Reads a message's names.
     ///
     /// # Errors

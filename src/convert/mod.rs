@@ -9,6 +9,7 @@ mod blueprint;
 pub mod crew;
 pub mod decode;
 mod episode;
+mod field;
 pub mod grid;
 pub mod image;
 pub mod infer;

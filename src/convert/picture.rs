@@ -80,6 +80,11 @@ impl Picture {
         }
     }
 
+    /// What pictures of another message type were is what all must be.
+    pub(crate) fn adopt(&mut self, before: &Self) {
+        self.came = before.came;
+    }
+
     /// The field that holds the bytes.
     pub(crate) fn path(&self) -> &str {
         self.data.path()

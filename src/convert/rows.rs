@@ -89,7 +89,7 @@ impl Sources {
                 let column = columns.get_mut(need.lane).zip(taps.get_mut(need.lane));
                 let (Some((column, tap)), Some(lane)) = (column, self.lanes.get(need.lane)) else { continue };
                 let before = column.size_bytes();
-                tap.take(message.data, column).map_err(|what| {
+                tap.take(message.kind, message.data, column).map_err(|what| {
                     let name = self.recording.name();
                     complaint(name, &lane.topic_name, need.at.stamp_ns, &what)
                 })?;

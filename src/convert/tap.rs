@@ -1,4 +1,5 @@
 //! How one lane's values come out of its messages: which field, which of its elements, and that every message is like the first.
+//! A topic whose messages have several types has a way for each; what the first message fixed holds for all.
 //!
 //! It knows no frames and no files: whoever reads messages names those in errors.
 
@@ -30,9 +31,19 @@ impl Default for Column {
     }
 }
 
-/// What a lane takes from a message.
+/// What a lane takes from a message, by the message's type.
 #[derive(Debug, Clone)]
-pub(crate) enum Tap {
+pub(crate) struct Tap {
+    first: Way,
+    /// Those of the topic's other types.
+    more: Vec<Way>,
+    /// The type of the message taken last.
+    kind: usize,
+}
+
+/// What is taken from a message of one type.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
     Numbers(Box<Numbers>),
     Text(Extractor),
     Picture(Box<Picture>),
@@ -132,21 +143,89 @@ impl Numbers {
 }
 
 impl Tap {
-    /// An empty column for its values.
-    pub(crate) fn column(&self) -> Column {
-        match self {
-            Self::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
-            Self::Numbers(_) => Column::Floats(Vec::new()),
-            Self::Text(_) => Column::Texts(Vec::new()),
-            Self::Picture(_) => Column::Files { bytes: Vec::new(), ends: Vec::new() },
-        }
+    /// One that takes messages by these ways, one for each type; none without any.
+    pub(crate) fn new(ways: impl IntoIterator<Item = Way>) -> Option<Self> {
+        let mut ways = ways.into_iter();
+        Some(Self { first: ways.next()?, more: ways.collect(), kind: 0 })
     }
 
     /// Appends a message's values. The first message taken fixes their number, their names and the picture's kind and size.
+    /// `kind` is the message's type among those of its topic.
     ///
     /// # Errors
     /// Says what is wrong with the message, or how it differs from the first.
-    pub(crate) fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
+    pub(crate) fn take(&mut self, kind: usize, data: &[u8], column: &mut Column) -> Result<(), String> {
+        if kind != self.kind {
+            let before = self.way().clone();
+            self.kind = kind;
+            self.way_mut().adopt(before);
+        }
+        self.way_mut().take(data, column)
+    }
+
+    /// The way of the message taken last.
+    fn way(&self) -> &Way {
+        self.kind.checked_sub(1).and_then(|at| self.more.get(at)).unwrap_or(&self.first)
+    }
+
+    fn way_mut(&mut self) -> &mut Way {
+        self.kind.checked_sub(1).and_then(|at| self.more.get_mut(at)).unwrap_or(&mut self.first)
+    }
+
+    /// An empty column for its values.
+    pub(crate) fn column(&self) -> Column {
+        match self.way() {
+            Way::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
+            Way::Numbers(_) => Column::Floats(Vec::new()),
+            Way::Text(_) => Column::Texts(Vec::new()),
+            Way::Picture(_) => Column::Files { bytes: Vec::new(), ends: Vec::new() },
+        }
+    }
+
+    /// How many elements each frame takes from it; 1 before the first message.
+    pub(crate) fn width(&self) -> usize {
+        self.numbers().map_or(1, |numbers| numbers.width.unwrap_or(1))
+    }
+
+    /// Where quaternions begin among the elements of a frame.
+    pub(crate) fn quaternions(&self) -> Vec<usize> {
+        let numbers = self.numbers();
+        let found = numbers.and_then(|numbers| Some((numbers.quaternions.as_ref()?, numbers.width)));
+        found.map_or(Vec::new(), |(found, width)| found.among(width.unwrap_or(0)))
+    }
+
+    /// The elements' names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.numbers().map_or(Vec::new(), Numbers::names)
+    }
+
+    /// What the field is called.
+    pub(crate) fn label(&self) -> &str {
+        match self.way() {
+            Way::Numbers(numbers) => &numbers.label,
+            Way::Text(extractor) => extractor.path(),
+            Way::Picture(picture) => picture.path(),
+        }
+    }
+
+    /// The lane of pictures that it may be.
+    pub(crate) fn picture(&self) -> Option<&Picture> {
+        match self.way() {
+            Way::Picture(picture) => Some(picture),
+            Way::Numbers(_) | Way::Text(_) => None,
+        }
+    }
+
+    fn numbers(&self) -> Option<&Numbers> {
+        match self.way() {
+            Way::Numbers(numbers) => Some(numbers),
+            Way::Text(_) | Way::Picture(_) => None,
+        }
+    }
+}
+
+impl Way {
+    fn take(&mut self, data: &[u8], column: &mut Column) -> Result<(), String> {
         match (self, column) {
             (Self::Numbers(numbers), column) => numbers.take(data, column),
             (Self::Text(extractor), Column::Texts(texts)) => {
@@ -166,47 +245,17 @@ impl Tap {
         }
     }
 
-    /// How many elements each frame takes from it; 1 before the first message.
-    pub(crate) fn width(&self) -> usize {
-        match self {
-            Self::Numbers(numbers) => numbers.width.unwrap_or(1),
-            Self::Text(_) | Self::Picture(_) => 1,
-        }
-    }
-
-    /// Where quaternions begin among the elements of a frame.
-    pub(crate) fn quaternions(&self) -> Vec<usize> {
-        match self {
-            Self::Numbers(numbers) => {
-                let found = numbers.quaternions.as_ref();
-                found.map_or(Vec::new(), |found| found.among(numbers.width.unwrap_or(0)))
+    /// What messages of another type have fixed holds for this one too.
+    fn adopt(&mut self, before: Self) {
+        match (self, before) {
+            (Self::Numbers(here), Self::Numbers(before)) => {
+                here.width = before.width;
+                if let (Some(here), Some(before)) = (&mut here.joints, &before.joints) {
+                    here.adopt(before);
+                }
             }
-            Self::Text(_) | Self::Picture(_) => Vec::new(),
-        }
-    }
-
-    /// The elements' names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        match self {
-            Self::Numbers(numbers) => numbers.names(),
-            Self::Text(_) | Self::Picture(_) => Vec::new(),
-        }
-    }
-
-    /// What the field is called.
-    pub(crate) fn label(&self) -> &str {
-        match self {
-            Self::Numbers(numbers) => &numbers.label,
-            Self::Text(extractor) => extractor.path(),
-            Self::Picture(picture) => picture.path(),
-        }
-    }
-
-    /// The lane of pictures that it may be.
-    pub(crate) fn picture(&self) -> Option<&Picture> {
-        match self {
-            Self::Picture(picture) => Some(picture),
-            Self::Numbers(_) | Self::Text(_) => None,
+            (Self::Picture(here), Self::Picture(before)) => here.adopt(&before),
+            (Self::Numbers(_) | Self::Text(_) | Self::Picture(_), _) => {}
         }
     }
 }

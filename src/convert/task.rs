@@ -4,7 +4,8 @@
 //! It decides nothing else about an episode.
 
 use super::bind::find_topic;
-use super::decode::{Extractor, ValueKind};
+use super::decode::ValueKind;
+use super::field::Field;
 use super::grid::Stamp;
 use super::mapping::episodes::Split;
 use super::mapping::{Located, Mapping, Task};
@@ -33,7 +34,7 @@ enum From<'a> {
 
 struct FromTopic<'a> {
     name: &'a str,
-    extractor: Extractor,
+    field: Field,
     messages: Vec<MessageRef>,
     reader: Reader,
     /// The message read last, and its text.
@@ -102,16 +103,15 @@ impl<'a> FromTopic<'a> {
         stop: &StopFlag,
     ) -> Result<Self, WorkError> {
         let id = find_topic(mapping, recording, topic)?;
-        let schema = recording.schema(id, stop)?;
-        let extractor = Extractor::compile(&schema, &field.value)
-            .map_err(|error| mapping.error(field.place, error.to_string()))?;
-        if extractor.kind() != ValueKind::Strings {
+        let wrong = |what: String| mapping.error(field.place, what);
+        let found = Field::compile(recording, id, &recording.schemas(id, stop)?, &field.value).map_err(wrong)?;
+        if found.kind(recording, id).map_err(wrong)? != ValueKind::Strings {
             let what = format!("{} of {} is no text, and a task is one", field.value, topic.value);
             return Err(mapping.error(field.place, what).into());
         }
         let messages = recording.index(&[id], mapping.time, stop)?.into_iter().next().unwrap_or_default();
         let first = mapping.episodes.split == Split::File;
-        Ok(Self { name: &topic.value, extractor, messages, reader: recording.reader(), last: None, first })
+        Ok(Self { name: &topic.value, field: found, messages, reader: recording.reader(), last: None, first })
     }
 
     fn at(&mut self, recording: &str, end_ns: u64) -> Result<String, WorkError> {
@@ -131,7 +131,8 @@ impl<'a> FromTopic<'a> {
         }
         let mut texts = Vec::new();
         let message = self.reader.message(at)?;
-        self.extractor
+        self.field
+            .of(message.kind)
             .strings(message.data, &mut texts)
             .map_err(|error| super::rows::complaint(recording, self.name, at.stamp_ns, &error.to_string()))?;
         let text = texts.join(" ");

@@ -5,9 +5,10 @@
 use super::fields::{Taken, numbers};
 use super::words::{base_type, is_task, role_of_numbers};
 use crate::convert::decode::{Encoding, Extractor, Schema};
+use crate::convert::field::Field;
 use crate::convert::image::Transform;
 use crate::convert::picture::{Keep, Picture};
-use crate::convert::source::{MessageRef, Reader, Recording, TopicId};
+use crate::convert::source::{Message, MessageRef, Reader, Recording, TopicId};
 use crate::convert::{StopFlag, WorkError};
 
 /// What a topic is for.
@@ -72,8 +73,8 @@ pub(super) fn candidate(
     };
     let by_numbers = role_of_numbers(&about.name, &about.schema_name);
     let looks_like_image = base_type(&about.schema_name).contains("Image");
-    let schema = match recording.schema(topic, stop) {
-        Ok(schema) => schema,
+    let schemas = match recording.schemas(topic, stop) {
+        Ok(schemas) => schemas,
         Err(error) => {
             let why = error.of_topic()?;
             if by_numbers.is_some() || looks_like_image {
@@ -82,17 +83,29 @@ pub(super) fn candidate(
             return Ok(None);
         }
     };
-    let data = reader.message(*first)?.data;
-    let found = match image(&schema, data) {
+    let Message { kind, data, .. } = reader.message(*first)?;
+    let Some(schema) = schemas.get(kind) else { return Ok(None) };
+    let found = match image(schema, data) {
         Some(Ok(())) => Some((Role::Camera, vec![Taken::whole("data")])),
         Some(Err(why)) if looks_like_image => {
             notes.push(format!("left out {}: {why}", about.name));
             None
         }
-        _ if is_task(&about.name) => text(&schema).map(|field| (Role::Task, vec![Taken::whole(&field)])),
-        _ => by_numbers.map(|role| (role, numbers(&schema, data))),
+        _ if is_task(&about.name) => text(schema).map(|field| (Role::Task, vec![Taken::whole(&field)])),
+        _ => by_numbers.map(|role| (role, numbers(schema, data))),
     };
-    Ok(found.filter(|(_, taken)| !taken.is_empty()).map(|(role, taken)| Candidate {
+    let found = found.filter(|(_, taken)| !taken.is_empty());
+    // A topic whose type changes is taken where all of its types have the fields.
+    let fields = found.iter().flat_map(|(_, taken)| taken);
+    let lacking = fields.map(|taken| {
+        let field = Field::compile(recording, topic, &schemas, &taken.field)?;
+        field.kind(recording, topic)
+    });
+    if let Some(why) = lacking.filter_map(Result::err).next() {
+        notes.push(format!("left out {}: {why}", about.name));
+        return Ok(None);
+    }
+    Ok(found.map(|(role, taken)| Candidate {
         topic: about.name.clone(),
         role,
         taken,

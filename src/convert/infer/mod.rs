@@ -67,9 +67,7 @@ pub fn infer_first(storage: SharedStorage, key: &str, stop: &StopFlag) -> Result
 /// [`WorkError::Permanent`] when nothing fits, with the topics there are; errors of reading with their class.
 pub fn infer(recording: &Recording, stop: &StopFlag) -> Result<Inferred, WorkError> {
     let mut notes = Vec::new();
-    let usable =
-        (0..recording.topics().len()).map(TopicId).filter(|topic| recording.conflict(*topic).is_none());
-    let topics: Vec<TopicId> = usable.collect();
+    let topics: Vec<TopicId> = (0..recording.topics().len()).map(TopicId).collect();
     let index = recording.index(&topics, TimeSource::Log, stop)?;
     let mut reader = recording.reader();
     let mut candidates = Vec::new();

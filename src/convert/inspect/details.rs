@@ -106,11 +106,11 @@ pub struct Picture {
 /// Looks at all messages; for each topic what was found, as far as [`MAX_TOPICS`] goes.
 pub(super) fn read(
     recording: &Recording,
-    schemas: &[Option<Schema>],
+    schemas: &[Vec<Schema>],
     stop: &StopFlag,
 ) -> Result<(Vec<Option<Details>>, Walked), WorkError> {
     let mut seen: Vec<Seen> =
-        schemas.iter().take(MAX_TOPICS).map(|schema| Seen::of(schema.as_ref())).collect();
+        schemas.iter().take(MAX_TOPICS).map(|types| Seen::of(types)).collect();
     let mut pictures = 0;
     let walked = recording.walk(stop, &mut |message| {
         if let Some(topic) = seen.get_mut(message.topic.0) {
@@ -131,21 +131,22 @@ struct Seen {
     log: Order,
     publish: Order,
     header: Order,
-    stamps: Option<StampPlan>,
+    /// For each of its types.
+    stamps: Vec<Option<StampPlan>>,
     header_unset: u64,
     header_unreadable: u64,
     since_publish: Latencies,
     since_header: Latencies,
-    camera: Option<Extractor>,
+    cameras: Vec<Option<Extractor>>,
     tries: u32,
     picture: Option<Picture>,
     no_picture: Option<String>,
 }
 
 impl Seen {
-    fn of(schema: Option<&Schema>) -> Self {
-        let camera = schema.and_then(camera);
-        Self { stamps: schema.and_then(StampPlan::compile), camera, ..Self::default() }
+    fn of(types: &[Schema]) -> Self {
+        let stamps = types.iter().map(StampPlan::compile).collect();
+        Self { stamps, cameras: types.iter().map(camera).collect(), ..Self::default() }
     }
 
     fn take(&mut self, message: &Message<'_>, pictures: &mut usize) {
@@ -155,7 +156,8 @@ impl Seen {
         self.log.take(message.log_ns);
         self.publish.take(message.publish_ns);
         self.since_publish.add(message.log_ns, message.publish_ns);
-        match self.stamps.as_ref().map(|plan| plan.stamp_ns(message.data)) {
+        let plan = self.stamps.get(message.kind).and_then(Option::as_ref);
+        match plan.map(|plan| plan.stamp_ns(message.data)) {
             None => {}
             Some(Ok(0)) => self.header_unset += 1,
             Some(Ok(stamp_ns)) => {
@@ -168,7 +170,8 @@ impl Seen {
     }
 
     fn look_for_picture(&mut self, message: &Message<'_>, pictures: &mut usize) {
-        let Some(camera) = self.camera.as_ref().filter(|_| self.picture.is_none()) else { return };
+        let camera = self.cameras.get(message.kind).and_then(Option::as_ref);
+        let Some(camera) = camera.filter(|_| self.picture.is_none()) else { return };
         if self.tries == MAX_PICTURE_TRIES {
             return;
         }
@@ -207,7 +210,7 @@ impl Seen {
             largest_bytes: self.largest,
             log: self.log,
             publish: self.publish,
-            header: self.stamps.is_some().then_some(self.header),
+            header: self.stamps.iter().any(Option::is_some).then_some(self.header),
             header_unset: self.header_unset,
             header_unreadable: self.header_unreadable,
             since_publish: self.since_publish.finish(),

@@ -18,11 +18,13 @@ use super::decode::{Count, FieldInfo, Schema};
 use super::source::{Recording, TimeSource, TopicId, Walked};
 use super::{StopFlag, WorkError};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 /// Columns of a timeline that is not fitted to a terminal.
 pub const COLUMNS: usize = 240;
+/// Types of a topic that are listed.
+const LISTED_MAX: usize = 6;
 /// Most columns of a timeline.
 const MAX_COLUMNS: usize = 1_000;
 
@@ -117,35 +119,37 @@ pub struct FieldReport {
 /// Errors of reading with their class; [`WorkError::Stopped`]. A topic that cannot be decoded is no error, nor is damage
 /// that is met while details are read: it is a warning.
 pub fn inspect(recording: &Recording, options: &Options, stop: &StopFlag) -> Result<Report, WorkError> {
-    let all = recording.topics().iter().enumerate();
-    let whole = |(at, _): &(usize, _)| recording.conflict(TopicId(*at)).is_none();
-    let indexed: Vec<TopicId> = all.clone().filter(whole).map(|(at, _)| TopicId(at)).collect();
-    let messages = recording.index(&indexed, TimeSource::Log, stop)?;
-    let refs = |at: usize| indexed.binary_search(&TopicId(at)).ok().and_then(|place| messages.get(place));
-    let (mut topics, mut schemas) = (Vec::with_capacity(recording.topics().len()), Vec::new());
-    for (at, about) in all {
+    let all: Vec<TopicId> = (0..recording.topics().len()).map(TopicId).collect();
+    let messages = recording.index(&all, TimeSource::Log, stop)?;
+    let refs = |at: usize| messages.get(at);
+    let (mut topics, mut schemas) = (Vec::with_capacity(all.len()), Vec::new());
+    let mut warnings = recording.warnings().to_vec();
+    for (at, about) in recording.topics().iter().enumerate() {
         stop.check()?;
         let id = TopicId(at);
-        let found = refs(at).map(Vec::as_slice);
-        let counted = found.map_or(about.message_count.unwrap_or(0), |found| found.len() as u64);
-        let (schema, unreadable) = match (recording.conflict(id), recording.schema(id, stop)) {
-            (Some(conflict), _) => (None, Some(conflict.to_owned())),
-            (None, Ok(schema)) => (Some(schema), None),
-            (None, Err(error)) => (None, Some(error.of_topic()?)),
+        let found = refs(at).map(Vec::as_slice).unwrap_or_default();
+        let (of_types, unreadable) = match recording.schemas(id, stop) {
+            Ok(schemas) => (schemas, None),
+            Err(error) => (Vec::new(), Some(error.of_topic()?)),
         };
+        if let types @ [_, _, ..] = recording.types(id) {
+            let shown: Vec<String> = types.iter().take(LISTED_MAX).map(|known| known.type_shown()).collect();
+            let (name, many, shown) = (&about.name, types.len(), shown.join(", "));
+            warnings.push(format!("{name} has messages of {many} types or definitions: {shown}"));
+        }
         topics.push(TopicReport {
             name: about.name.clone(),
             schema: about.schema_name.clone(),
             encoding: about.message_encoding.clone(),
-            messages: counted,
-            times: times::times(found.unwrap_or_default()),
+            messages: found.len() as u64,
+            times: times::times(found),
             timeline: Vec::new(),
-            has_header: schema.as_ref().is_some_and(Schema::has_header),
-            fields: schema.iter().flat_map(Schema::fields).map(|info| field(&info)).collect(),
+            has_header: of_types.iter().any(Schema::has_header),
+            fields: fields(&of_types),
             unreadable,
             details: None,
         });
-        schemas.push(schema);
+        schemas.push(of_types);
     }
     let stamps =
         || topics.iter().flat_map(|topic| topic.times.first_ns.into_iter().chain(topic.times.last_ns));
@@ -160,7 +164,7 @@ pub fn inspect(recording: &Recording, options: &Options, stop: &StopFlag) -> Res
         end_ns,
         indexed: recording.is_indexed(),
         cut: recording.is_cut(),
-        warnings: recording.warnings().to_vec(),
+        warnings,
         topics,
     };
     if let (Some(start), Some(end)) = (start_ns, end_ns) {
@@ -217,6 +221,15 @@ impl Report {
     fn since_start_s(&self, at_ns: u64) -> f64 {
         at_ns.saturating_sub(self.start_ns.unwrap_or(0)) as f64 / 1e9
     }
+}
+
+/// The fields that all of a topic's types have.
+fn fields(of_types: &[Schema]) -> Vec<FieldReport> {
+    let Some((first, others)) = of_types.split_first() else { return Vec::new() };
+    let others: Vec<HashSet<String>> =
+        others.iter().map(|schema| schema.fields().into_iter().map(|info| info.path).collect()).collect();
+    let everywhere = |info: &FieldInfo| others.iter().all(|paths| paths.contains(&info.path));
+    first.fields().iter().filter(|info| everywhere(info)).map(field).collect()
 }
 
 fn field(field: &FieldInfo) -> FieldReport {

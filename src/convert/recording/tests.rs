@@ -13,6 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 mod split;
+mod types;
 mod videos;
 
 const HEAD: &str = "fps = 10\n[task]\ntext = \"t\"\n";

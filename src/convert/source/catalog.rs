@@ -43,10 +43,10 @@ impl Stretch {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     pub(crate) format: Format,
-    pub(crate) topics: Vec<Topic>,
-    /// For each topic, why its messages cannot be taken as one stream.
-    pub(crate) conflicts: Vec<Option<String>>,
-    pub(crate) by_channel: HashMap<u16, TopicId>,
+    /// For each topic its types, each with the messages of its own; at least one.
+    pub(crate) topics: Vec<Vec<Topic>>,
+    /// The topic of each channel, and which of its types.
+    pub(crate) by_channel: HashMap<u16, (TopicId, usize)>,
     /// In the order of the file.
     pub(crate) stretches: Vec<Stretch>,
     pub(crate) indexed: bool,
@@ -105,7 +105,8 @@ impl Channels {
         self.ids.len()
     }
 
-    /// Merges the channels of each topic, in the order of topic names.
+    /// Merges the channels of each topic, in the order of topic names, and those of a topic that have the same type, in the
+    /// order of their first channels.
     pub(crate) fn into_catalog(self, counts: &BTreeMap<u16, u64>) -> Catalog {
         let mut catalog = Catalog::default();
         let mut names: BTreeMap<&str, Vec<&Channel<'_>>> = BTreeMap::new();
@@ -114,43 +115,38 @@ impl Channels {
             names.entry(channel.topic.as_str()).or_default().push(channel);
         }
         for (name, channels) in names {
-            let Some(first) = channels.first() else { continue };
-            let same = |c: &&Channel<'_>| {
-                c.message_encoding == first.message_encoding
-                    && match (&c.schema, &first.schema) {
-                        (Some(a), Some(b)) => {
-                            (&a.name, &a.encoding, &a.data) == (&b.name, &b.encoding, &b.data)
-                        }
-                        (a, b) => a.is_none() && b.is_none(),
-                    }
-            };
-            let conflict = channels.iter().find(|c| !same(c)).map(|other| {
-                let describe = |c: &Channel<'_>| {
-                    let name = c.schema.as_ref().map_or("no type", |s| s.name.as_str());
-                    format!("{name} ({}, channel {})", c.message_encoding, c.id)
-                };
-                format!(
-                    "it has messages of two types or definitions, {} and {}",
-                    describe(first),
-                    describe(other)
-                )
-            });
             let id = TopicId(catalog.topics.len());
-            for channel in &channels {
-                catalog.by_channel.insert(channel.id, id);
+            let mut types: Vec<Topic> = Vec::new();
+            let mut places = HashMap::new();
+            for channel in channels {
+                let schema = channel.schema.as_deref();
+                let key = (&channel.message_encoding, schema.map(|s| (&s.name, &s.encoding, &s.data)));
+                let place = *places.entry(key).or_insert_with(|| {
+                    types.push(topic(name, channel));
+                    types.len() - 1
+                });
+                let count = counts.get(&channel.id).copied().unwrap_or(0);
+                if let Some(known) = types.get_mut(place).and_then(|known| known.message_count.as_mut()) {
+                    *known = known.saturating_add(count);
+                }
+                catalog.by_channel.insert(channel.id, (id, place));
             }
-            let of_schema = first.schema.as_ref();
-            catalog.topics.push(Topic {
-                name: name.to_owned(),
-                schema_name: of_schema.map(|s| s.name.clone()).unwrap_or_default(),
-                schema_encoding: of_schema.map(|s| s.encoding.clone()).unwrap_or_default(),
-                schema_data: of_schema.map_or_else(Bytes::new, |s| Bytes::copy_from_slice(&s.data)),
-                message_encoding: first.message_encoding.clone(),
-                message_count: Some(channels.iter().filter_map(|c| counts.get(&c.id)).sum()),
-            });
-            catalog.conflicts.push(conflict);
+            catalog.topics.push(types);
         }
         catalog
+    }
+}
+
+/// A channel's type under a topic's name, without messages.
+fn topic(name: &str, channel: &Channel<'_>) -> Topic {
+    let schema = channel.schema.as_ref();
+    Topic {
+        name: name.to_owned(),
+        schema_name: schema.map(|s| s.name.clone()).unwrap_or_default(),
+        schema_encoding: schema.map(|s| s.encoding.clone()).unwrap_or_default(),
+        schema_data: schema.map_or_else(Bytes::new, |s| Bytes::copy_from_slice(&s.data)),
+        message_encoding: channel.message_encoding.clone(),
+        message_count: Some(0),
     }
 }
 

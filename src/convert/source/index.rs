@@ -11,7 +11,8 @@ use std::collections::HashMap;
 /// One topic on its way into the index.
 struct Slot {
     topic: TopicId,
-    stamps: Option<StampPlan>,
+    /// For each of its types; all none unless stamps in messages are asked for.
+    stamps: Vec<Option<StampPlan>>,
     refs: Vec<MessageRef>,
 }
 
@@ -35,12 +36,9 @@ pub(crate) fn index(
     unique.dedup();
     let mut slots = Vec::with_capacity(unique.len());
     for topic in unique {
-        if let Some(reason) = recording.conflict(topic) {
-            return Err(recording.topic_error(topic, reason.to_owned()));
-        }
         let stamps = match time {
-            TimeSource::Header => StampPlan::compile(&recording.schema(topic, stop)?),
-            TimeSource::Log | TimeSource::Publish => None,
+            TimeSource::Header => recording.schemas(topic, stop)?.iter().map(StampPlan::compile).collect(),
+            TimeSource::Log | TimeSource::Publish => Vec::new(),
         };
         slots.push(Slot { topic, stamps, refs: Vec::new() });
     }
@@ -62,8 +60,10 @@ impl Indexing<'_> {
     fn run(&mut self, stop: &StopFlag) -> Result<(), SourceError> {
         let mut spare = Vec::new();
         for part in self.recording.parts() {
-            let place = |(channel, topic): (&u16, &TopicId)| Some((*channel, *self.by_topic.get(topic)?));
-            let by_channel: HashMap<u16, usize> = part.channels().iter().filter_map(place).collect();
+            let place = |(channel, (topic, kind)): (&u16, &(TopicId, usize))| {
+                Some((*channel, (*self.by_topic.get(topic)?, *kind)))
+            };
+            let by_channel: HashMap<u16, (usize, usize)> = part.channels().iter().filter_map(place).collect();
             for (number, stretch) in part.stretches() {
                 if stop.is_set() {
                     return Err(SourceError::Stopped);
@@ -88,12 +88,13 @@ impl Indexing<'_> {
         part: &Part,
         chunk: u32,
         stretch: &Stretch,
-        by_channel: &HashMap<u16, usize>,
+        by_channel: &HashMap<u16, (usize, usize)>,
     ) -> Result<bool, SourceError> {
         let slots = &mut self.slots;
         let mut beyond = false;
         let found = part.entries(chunk, stretch, &mut |channel, stamp_ns, offset| {
-            let Some(slot) = by_channel.get(&channel).and_then(|place| slots.get_mut(*place)) else { return };
+            let slot = by_channel.get(&channel).and_then(|(place, _)| slots.get_mut(*place));
+            let Some(slot) = slot else { return };
             match u32::try_from(offset) {
                 Ok(offset) => slot.refs.push(MessageRef { stamp_ns, chunk, offset }),
                 Err(_) => beyond = true,
@@ -114,13 +115,13 @@ impl Indexing<'_> {
         part: &Part,
         number: u32,
         chunk: &Chunk,
-        by_channel: &HashMap<u16, usize>,
+        by_channel: &HashMap<u16, (usize, usize)>,
     ) -> Result<(), SourceError> {
         let file = part.file().name();
         for message in chunk.messages(file) {
             let (offset, message) = message?;
-            let Some(place) = by_channel.get(&message.channel).copied() else { continue };
-            let stamp_ns = self.stamp(place, &message)?;
+            let Some((place, kind)) = by_channel.get(&message.channel).copied() else { continue };
+            let stamp_ns = self.stamp((place, kind), &message)?;
             let offset =
                 u32::try_from(offset).map_err(|_| chunk.damaged(file, offset, "an offset over 32 bits"))?;
             if let Some(slot) = self.slots.get_mut(place) {
@@ -130,9 +131,9 @@ impl Indexing<'_> {
         Ok(())
     }
 
-    fn stamp(&self, place: usize, message: &MessageRecord<'_>) -> Result<u64, SourceError> {
+    fn stamp(&self, (place, kind): (usize, usize), message: &MessageRecord<'_>) -> Result<u64, SourceError> {
         let slot = self.slots.get(place);
-        match (self.time, slot.and_then(|s| s.stamps.as_ref().map(|plan| (s.topic, plan)))) {
+        match (self.time, slot.and_then(|slot| Some((slot.topic, slot.stamps.get(kind)?.as_ref()?)))) {
             (TimeSource::Log, _) | (TimeSource::Header, None) => Ok(message.log_ns),
             (TimeSource::Publish, _) => Ok(message.publish_ns),
             (TimeSource::Header, Some((topic, plan))) => {

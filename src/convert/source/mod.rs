@@ -42,6 +42,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub usize);
 
+/// Types of one topic: each is parsed, and a field of the topic is found in each.
+pub const TOPIC_TYPES_MAX: usize = 32;
+
 /// A topic, with all channels of its name together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
@@ -57,6 +60,22 @@ pub struct Topic {
     pub message_encoding: String,
     /// How many messages there are.
     pub message_count: Option<u64>,
+}
+
+impl Topic {
+    /// Whether messages of both are read alike.
+    pub(crate) fn has_type_of(&self, other: &Self) -> bool {
+        self.schema_name == other.schema_name
+            && self.schema_encoding == other.schema_encoding
+            && self.message_encoding == other.message_encoding
+            && self.schema_data == other.schema_data
+    }
+
+    /// The type by its name and encoding, for messages.
+    pub(crate) fn type_shown(&self) -> String {
+        let name = if self.schema_name.is_empty() { "no type" } else { &self.schema_name };
+        format!("{name} ({})", self.message_encoding)
+    }
 }
 
 /// Which of a message's times orders it.
@@ -90,6 +109,8 @@ const _: () = assert!(size_of::<MessageRef>() == 16);
 pub struct Message<'a> {
     /// Its topic.
     pub topic: TopicId,
+    /// Which of the topic's types it has: the place in [`Recording::types`].
+    pub kind: usize,
     /// When it was recorded, nanoseconds.
     pub log_ns: u64,
     /// When it was published, nanoseconds.
@@ -175,22 +196,45 @@ impl Recording {
         &self.0.whole.warnings
     }
 
-    /// Why a topic's messages cannot be taken as one stream: its channels differ in type. None if they can.
+    /// The types that a topic's messages have, each with the count of them: several where a publisher was replaced midway, or
+    /// several publishers disagree. At least one for a topic that there is.
     #[must_use]
-    pub fn conflict(&self, topic: TopicId) -> Option<&str> {
-        self.0.whole.conflicts.get(topic.0).and_then(Option::as_deref)
+    pub fn types(&self, topic: TopicId) -> &[Topic] {
+        self.0.whole.types.get(topic.0).map_or(&[], Vec::as_slice)
     }
 
-    /// The parsed message type of a topic, checked against (for JSON without a definition: learned from) its first message.
+    /// The parsed message type of a topic, the first where it has several: as [`Recording::schemas`].
     ///
     /// # Errors
-    /// [`SourceError::Decode`] when the definition or the encoding cannot be used, or the label is wrong.
+    /// As [`Recording::schemas`], of the first type.
     pub fn schema(&self, topic: TopicId, stop: &StopFlag) -> Result<Schema, SourceError> {
-        let Some(known) = self.topic_at(topic) else {
+        self.schema_of(topic, 0, stop)
+    }
+
+    /// The parsed message types of a topic, as [`Recording::types`] lists them: each checked against (for JSON without a
+    /// definition: learned from) its first message.
+    ///
+    /// # Errors
+    /// [`SourceError::Decode`] when a definition or an encoding cannot be used, or the label is wrong;
+    /// [`SourceError::Topic`] for more than [`TOPIC_TYPES_MAX`] types.
+    pub fn schemas(&self, topic: TopicId, stop: &StopFlag) -> Result<Vec<Schema>, SourceError> {
+        let types = self.types(topic);
+        if types.len() > TOPIC_TYPES_MAX {
+            let many = types.len();
+            return Err(self.topic_error(
+                topic,
+                format!("it has messages of {many} types or definitions, and at most {TOPIC_TYPES_MAX} are read"),
+            ));
+        }
+        (0..types.len().max(1)).map(|kind| self.schema_of(topic, kind, stop)).collect()
+    }
+
+    fn schema_of(&self, topic: TopicId, kind: usize, stop: &StopFlag) -> Result<Schema, SourceError> {
+        let Some(known) = self.types(topic).get(kind) else {
             return Err(self.topic_error(topic, "there is no such topic".to_owned()));
         };
         let mut schema = Schema::parse(known).map_err(|e| self.decode_error(topic, e))?;
-        self.with_first_message(topic, stop, |data| schema.learn(data))?
+        self.with_first_message((topic, kind), stop, |data| schema.learn(data))?
             .unwrap_or(Ok(()))
             .map_err(|e| self.decode_error(topic, e))?;
         Ok(schema)
@@ -202,7 +246,7 @@ impl Recording {
     /// of the topics, once.
     ///
     /// # Errors
-    /// Of a topic whose channels differ ([`Recording::conflict`]), damaged chunks, stamps that cannot be decoded, and
+    /// Of damaged chunks, stamps that cannot be decoded, and
     /// [`SourceError::Stopped`].
     pub fn index(
         &self,
@@ -250,16 +294,16 @@ impl Recording {
         SourceError::Decode { file: self.shown().to_owned(), topic: self.topic_name(topic), source }
     }
 
-    /// Gives the first message of a topic in the file to `take`; none if there is none.
+    /// Gives the first message of a topic and type in the file to `take`; none if there is none.
     fn with_first_message<T>(
         &self,
-        topic: TopicId,
+        of: (TopicId, usize),
         stop: &StopFlag,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, SourceError> {
         for part in self.parts() {
             let file = part.file().name();
-            let wanted = |channel: u16| part.topic(channel) == Some(topic);
+            let wanted = |channel: u16| part.topic(channel) == Some(of);
             for (number, stretch) in part.stretches().filter(|(_, stretch)| stretch.may_hold(wanted)) {
                 if stop.is_set() {
                     return Err(SourceError::Stopped);

@@ -15,8 +15,8 @@ use std::ops::Range;
 pub(crate) struct Part {
     file: File,
     catalog: Catalog,
-    /// The topic of each of its channels, among those of the whole recording.
-    by_channel: HashMap<u16, TopicId>,
+    /// The topic of each of its channels, among those of the whole recording, and which of the topic's types.
+    by_channel: HashMap<u16, (TopicId, usize)>,
     /// The number of its first stretch.
     first: u32,
 }
@@ -24,9 +24,10 @@ pub(crate) struct Part {
 /// What all files of a recording have together.
 #[derive(Debug, Default)]
 pub(crate) struct Whole {
+    /// As the first of their types, with the messages of all.
     pub(crate) topics: Vec<Topic>,
-    /// For each topic, why its messages cannot be taken as one stream.
-    pub(crate) conflicts: Vec<Option<String>>,
+    /// For each topic the types that its messages have, each with the count of them; at least one.
+    pub(crate) types: Vec<Vec<Topic>>,
     pub(crate) indexed: bool,
     pub(crate) cut: bool,
     pub(crate) warnings: Vec<String>,
@@ -45,12 +46,12 @@ impl Part {
         &self.catalog.metadata
     }
 
-    /// The topic of a channel, among those of the whole recording.
-    pub(crate) fn topic(&self, channel: u16) -> Option<TopicId> {
+    /// The topic of a channel, among those of the whole recording, and which of its types.
+    pub(crate) fn topic(&self, channel: u16) -> Option<(TopicId, usize)> {
         self.by_channel.get(&channel).copied()
     }
 
-    pub(crate) fn channels(&self) -> &HashMap<u16, TopicId> {
+    pub(crate) fn channels(&self) -> &HashMap<u16, (TopicId, usize)> {
         &self.by_channel
     }
 
@@ -138,68 +139,86 @@ impl Whole {
         let leaf = file.key().rsplit('/').next().unwrap_or_default().to_owned();
         let named = |warning: String| if many { format!("{leaf}: {warning}") } else { warning };
         self.warnings.extend(std::mem::take(&mut catalog.warnings).into_iter().map(named));
-        let conflicts = std::mem::take(&mut catalog.conflicts);
-        let topics: Vec<TopicId> = std::mem::take(&mut catalog.topics)
-            .into_iter()
-            .zip(conflicts)
-            .map(|(topic, conflict)| self.topic(topic, conflict))
-            .collect();
-        let place = |(channel, id): (&u16, &TopicId)| Some((*channel, *topics.get(id.0)?));
+        let topics: Vec<(TopicId, Vec<usize>)> =
+            std::mem::take(&mut catalog.topics).into_iter().filter_map(|types| self.topic(types)).collect();
+        let place = |(channel, (id, kind)): (&u16, &(TopicId, usize))| {
+            let (topic, kinds) = topics.get(id.0)?;
+            Some((*channel, (*topic, *kinds.get(*kind)?)))
+        };
         let by_channel = catalog.by_channel.iter().filter_map(place).collect();
         self.parts.push(Part { file, catalog, by_channel, first });
         Ok(())
     }
 
-    /// Adds a file's topic, or its messages to the topic of that name.
-    fn topic(&mut self, topic: Topic, conflict: Option<String>) -> TopicId {
-        let Some(at) = self.places.get(&topic.name).copied() else {
-            self.places.insert(topic.name.clone(), self.topics.len());
-            self.topics.push(topic);
-            self.conflicts.push(conflict);
-            return TopicId(self.topics.len() - 1);
-        };
-        if let (Some(known), Some(conflicts)) = (self.topics.get_mut(at), self.conflicts.get_mut(at)) {
-            let about = |topic: &Topic| format!("{} ({})", topic.schema_name, topic.message_encoding);
-            let same =
-                (&known.schema_name, &known.schema_encoding, &known.schema_data, &known.message_encoding)
-                    == (
-                        &topic.schema_name,
-                        &topic.schema_encoding,
-                        &topic.schema_data,
-                        &topic.message_encoding,
-                    );
-            let differ = || {
-                let (one, two) = (about(known), about(&topic));
-                format!(
-                    "it has messages of two types or definitions in the files of the bag, {one} and {two}"
-                )
+    /// Adds a file's topic, or its messages to the topic of that name; for each of its types, which it is here. None for
+    /// a topic without types, which no file has.
+    fn topic(&mut self, types: Vec<Topic>) -> Option<(TopicId, Vec<usize>)> {
+        let name = types.first()?.name.clone();
+        let at = *self.places.entry(name).or_insert_with(|| {
+            self.types.push(Vec::new());
+            self.types.len() - 1
+        });
+        let here = self.types.get_mut(at)?;
+        let kinds = types.into_iter().map(|new| {
+            let Some(kind) = here.iter().position(|known| known.has_type_of(&new)) else {
+                here.push(new);
+                return here.len() - 1;
             };
-            *conflicts = conflicts.take().or(conflict).or_else(|| (!same).then(differ));
-            known.message_count = match (known.message_count, topic.message_count) {
-                (Some(one), Some(two)) => Some(one.saturating_add(two)),
-                _ => None,
-            };
-        }
-        TopicId(at)
+            if let Some(known) = here.get_mut(kind) {
+                known.message_count = sum(known.message_count, new.message_count);
+            }
+            kind
+        });
+        Some((TopicId(at), kinds.collect()))
     }
 
-    /// Puts the topics in the order of their names.
+    /// Puts the topics in the order of their names, and forgets types without messages where there are others: recorders
+    /// declare what nobody publishes then.
     fn sort(&mut self) {
         self.places.clear();
-        let mut order: Vec<usize> = (0..self.topics.len()).collect();
-        order.sort_by(|one, two| {
-            self.topics.get(*one).map(|t| &t.name).cmp(&self.topics.get(*two).map(|t| &t.name))
-        });
-        let mut place = vec![TopicId(0); order.len()];
-        for (new, old) in order.iter().enumerate() {
-            if let Some(place) = place.get_mut(*old) {
-                *place = TopicId(new);
+        let mut order: Vec<usize> = (0..self.types.len()).collect();
+        let name = |at: &usize| self.types.get(*at).and_then(|types| types.first()).map(|topic| &topic.name);
+        order.sort_by(|one, two| name(one).cmp(&name(two)));
+        // Where each topic and each of its types went; none for types that are forgotten.
+        let mut moved: Vec<(TopicId, Vec<Option<usize>>)> = vec![(TopicId(0), Vec::new()); order.len()];
+        let mut sorted = Vec::with_capacity(order.len());
+        for (new, old) in order.into_iter().enumerate() {
+            let all = self.types.get_mut(old).map(std::mem::take).unwrap_or_default();
+            let spoken = all.iter().any(|known| known.message_count != Some(0));
+            let mut kept = Vec::new();
+            let kinds = all.into_iter().enumerate().map(|(place, known)| {
+                let keep = if spoken { known.message_count != Some(0) } else { place == 0 };
+                keep.then(|| {
+                    kept.push(known);
+                    kept.len() - 1
+                })
+            });
+            let kinds = kinds.collect();
+            if let Some(moved) = moved.get_mut(old) {
+                *moved = (TopicId(new), kinds);
             }
+            sorted.push(kept);
         }
-        self.topics = order.iter().filter_map(|old| self.topics.get(*old).cloned()).collect();
-        self.conflicts = order.iter().filter_map(|old| self.conflicts.get(*old).cloned()).collect();
-        for id in self.parts.iter_mut().flat_map(|part| part.by_channel.values_mut()) {
-            *id = place.get(id.0).copied().unwrap_or(*id);
+        self.types = sorted;
+        self.topics = self.types.iter().filter_map(|types| together(types)).collect();
+        for part in &mut self.parts {
+            let moved = |(topic, kind): &(TopicId, usize)| {
+                let (topic, kinds) = moved.get(topic.0)?;
+                Some((*topic, kinds.get(*kind).copied().flatten()?))
+            };
+            // A message of a type that is counted nowhere has no topic: whoever counts what there is will say so.
+            part.by_channel = part.by_channel.iter().filter_map(|(channel, at)| Some((*channel, moved(at)?))).collect();
         }
     }
+}
+
+/// A topic as the first of its types, with the messages of all.
+fn together(types: &[Topic]) -> Option<Topic> {
+    let first = types.first()?.clone();
+    let message_count = types.iter().map(|known| known.message_count).fold(Some(0), sum);
+    Some(Topic { message_count, ..first })
+}
+
+fn sum(one: Option<u64>, two: Option<u64>) -> Option<u64> {
+    Some(one?.saturating_add(two?))
 }

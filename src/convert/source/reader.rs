@@ -42,11 +42,11 @@ impl Reader {
         };
         let file = part.file().name();
         let message = chunk.message_at(file, at.offset)?;
-        let topic = part.topic(message.channel).ok_or_else(|| {
+        let (topic, kind) = part.topic(message.channel).ok_or_else(|| {
             let reason = format!("a message of the unknown channel {}", message.channel);
             chunk.damaged(file, at.offset as usize, &reason)
         })?;
-        Ok(Message { topic, log_ns: message.log_ns, publish_ns: message.publish_ns, data: message.data })
+        Ok(Message { topic, kind, log_ns: message.log_ns, publish_ns: message.publish_ns, data: message.data })
     }
 
     /// Bytes read from storage so far.

@@ -54,9 +54,9 @@ impl Walked {
             for message in chunk.messages(part.file().name()) {
                 match message {
                     Ok((_, record)) => {
-                        if let Some(topic) = part.topic(record.channel) {
+                        if let Some((topic, kind)) = part.topic(record.channel) {
                             let (log_ns, publish_ns) = (record.log_ns, record.publish_ns);
-                            take(&Message { topic, log_ns, publish_ns, data: record.data });
+                            take(&Message { topic, kind, log_ns, publish_ns, data: record.data });
                         }
                     }
                     Err(error) => self.note(error)?,

@@ -7,6 +7,7 @@ use super::silence::{pieces, silences};
 use super::{Bounds, TooMany, marker::Markers};
 use crate::convert::bind::find_topic;
 use crate::convert::decode::{Extractor, ValueKind};
+use crate::convert::field::Field;
 use crate::convert::mapping::episodes::{MarkerRule, MarkerValue, RangesIn, Split};
 use crate::convert::mapping::{Located, Mapping};
 use crate::convert::rows::{Sources, complaint};
@@ -75,17 +76,18 @@ impl Finder<'_> {
     ) -> Result<Vec<Bounds>, WorkError> {
         let recording = &self.sources.recording;
         let id = find_topic(self.mapping, recording, topic)?;
-        let extractor = field.map(|field| self.extractor(id, topic, field, rule)).transpose()?;
+        let field = field.map(|field| self.field(id, topic, field, rule)).transpose()?;
         let messages = self.messages(id)?;
         let mut reader = recording.reader();
         let mut markers = Markers::new(rule);
         for at in &messages {
             self.stop.check()?;
-            let value = match &extractor {
-                Some(extractor) => Some(
-                    value(extractor, reader.message(*at)?)
-                        .map_err(|what| complaint(recording.name(), &topic.value, at.stamp_ns, &what))?,
-                ),
+            let value = match &field {
+                Some(field) => {
+                    let message = reader.message(*at)?;
+                    let said = value(field.of(message.kind), message);
+                    Some(said.map_err(|what| complaint(recording.name(), &topic.value, at.stamp_ns, &what))?)
+                }
                 None => None,
             };
             markers.take(at.stamp_ns, value).map_err(|many| self.too_many(many))?;
@@ -104,22 +106,23 @@ impl Finder<'_> {
     }
 
     /// The field that markers are told by, of the kind that the rule compares it with.
-    fn extractor(
+    fn field(
         &self,
         id: TopicId,
         topic: &Located<String>,
         field: &Located<String>,
         rule: &MarkerRule,
-    ) -> Result<Extractor, WorkError> {
-        let schema = self.sources.recording.schema(id, self.stop)?;
-        let extractor = Extractor::compile(&schema, &field.value)
-            .map_err(|error| self.mapping.error(field.place, error.to_string()))?;
+    ) -> Result<Field, WorkError> {
+        let recording = &self.sources.recording;
+        let wrong = |what: String| self.mapping.error(field.place, what);
+        let schemas = recording.schemas(id, self.stop)?;
+        let found = Field::compile(recording, id, &schemas, &field.value).map_err(wrong)?;
         let values = match rule {
             MarkerRule::Start { start } => vec![start],
             MarkerRule::StartStop { start, stop } => vec![start, stop],
             MarkerRule::Each | MarkerRule::Toggle | MarkerRule::Change => Vec::new(),
         };
-        let (fits, is) = match extractor.kind() {
+        let (fits, is) = match found.kind(recording, id).map_err(wrong)? {
             ValueKind::Strings => (
                 values.iter().all(|value| matches!(value, MarkerValue::Text(_))),
                 "a text: start = \"start\"",
@@ -134,7 +137,7 @@ impl Finder<'_> {
             let what = format!("{} of {} is {is}", field.value, topic.value);
             return Err(self.mapping.error(field.place, what).into());
         }
-        Ok(extractor)
+        Ok(found)
     }
 
     fn ranges_beside(&self, file: &Located<String>) -> Result<Vec<Bounds>, WorkError> {

@@ -129,8 +129,13 @@ impl Tables {
         let definitions = self.definitions(pager)?;
         let (mut channels, mut ids) = (Channels::default(), HashMap::new());
         let place = |name| topics.column(name);
-        let (id, name, kind, format) =
-            (place("id"), place("name"), place("type"), place("serialization_format"));
+        let (id, name, kind, format, hash) = (
+            place("id"),
+            place("name"),
+            place("type"),
+            place("serialization_format"),
+            place("type_description_hash"),
+        );
         topics.rows(pager, &mut |row| {
             let key = integer(row, id).ok_or("a topic without an id")?;
             let topic = text(row, name).ok_or("a topic without a readable name")?.to_owned();
@@ -140,7 +145,8 @@ impl Tables {
             let channel = channel.ok_or("more topics than are read")?;
             ids.insert(key, channel);
             let none = (String::new(), Vec::new());
-            let (encoding, definition) = definitions.get(&name).unwrap_or(&none);
+            let (encoding, definition) =
+                definitions.of(&name, text(row, hash).unwrap_or_default()).unwrap_or(&none);
             // A schema's number is never 0: that stands for none.
             let header = SchemaHeader { id: channel + 1, name, encoding: encoding.clone() };
             channels.add(Record::Schema { header, data: Cow::Borrowed(definition) })?;
@@ -156,22 +162,42 @@ impl Tables {
     }
 
     /// Encoding and text of each type's definition, where the bag carries them.
-    fn definitions(&self, pager: &mut Pager<'_>) -> Result<HashMap<String, (String, Vec<u8>)>, SourceError> {
-        let mut found = HashMap::new();
+    fn definitions(&self, pager: &mut Pager<'_>) -> Result<Definitions, SourceError> {
+        let mut found = Definitions::default();
         let Some(table) = self.get("message_definitions") else { return Ok(found) };
         let place = |name| table.column(name);
-        let (kind, encoding, definition) =
-            (place("topic_type"), place("encoding"), place("encoded_message_definition"));
+        let (kind, encoding, definition, hash) = (
+            place("topic_type"),
+            place("encoding"),
+            place("encoded_message_definition"),
+            place("type_description_hash"),
+        );
         table.rows(pager, &mut |row| {
             if let (Some(kind), Some(encoding), Some(definition)) =
                 (text(row, kind), text(row, encoding), text(row, definition))
             {
                 let whole = (encoding.to_owned(), definition.as_bytes().to_vec());
-                found.entry(kind.to_owned()).or_insert(whole);
+                let hash = text(row, hash).unwrap_or_default().to_owned();
+                found.0.entry(kind.to_owned()).or_default().push((hash, whole));
             }
             Ok(())
         })?;
         Ok(found)
+    }
+}
+
+/// An encoding, and a text in it.
+type Definition = (String, Vec<u8>);
+
+/// By type: for each hash of its description its definition. A bag may hold two of one type, of recorders that disagree.
+#[derive(Debug, Default)]
+struct Definitions(HashMap<String, Vec<(String, Definition)>>);
+
+impl Definitions {
+    /// That of a type with this hash; without one of that hash the first of the type.
+    fn of(&self, kind: &str, hash: &str) -> Option<&Definition> {
+        let all = self.0.get(kind)?;
+        all.iter().find(|(known, _)| known == hash).or(all.first()).map(|(_, definition)| definition)
     }
 }
 
