@@ -283,7 +283,11 @@ fn each_message_says_which_of_its_topics_types_it_has() {
                 .map(|known| (String::from_utf8(known.schema_data.to_vec()).unwrap(), known.message_count))
                 .collect()
         };
-        assert_eq!(told("/a"), [("int32 x".to_owned(), Some(7)), ("float64 x".to_owned(), Some(3))], "none without messages");
+        assert_eq!(
+            told("/a"),
+            [("int32 x".to_owned(), Some(7)), ("float64 x".to_owned(), Some(3))],
+            "none without messages"
+        );
         assert_eq!(told("/b"), [("int32 x".to_owned(), Some(5))]);
         let c = told("/c");
         assert_eq!(c, [("int8 x".to_owned(), Some(0))], "silent topics keep one");

@@ -190,7 +190,7 @@ impl Binder<'_> {
         }
         let ways = field.all().zip(joints).map(|(extractor, joints)| {
             let label = label(extractor.path(), &source.topic.value);
-            let numbers = Numbers::new(extractor.clone(), exact, joints, label);
+            let numbers = Numbers::new(extractor.clone(), exact, joints, label).in_parts(source.partial);
             let numbers = match source.interpolate {
                 Some(how) => numbers.interpolated(how),
                 None => numbers,
@@ -292,6 +292,7 @@ impl Binder<'_> {
             feature: feature.name.value.clone(),
             topic_name: source.topic.value.clone(),
             topic: at,
+            part: None,
             shift_frames: 0,
             rule,
             source_policy: policy,

@@ -59,6 +59,61 @@ impl Joints {
         self.first.clone_from(&before.first);
     }
 
+    /// The selected ones.
+    pub(crate) fn selected(&self) -> &[String] {
+        &self.wanted
+    }
+
+    /// The names in the message looked at last.
+    pub(crate) fn here(&self) -> &[String] {
+        &self.here
+    }
+
+    /// The same with another selection, before any message.
+    pub(crate) fn selecting(&self, wanted: &[String]) -> Self {
+        Self {
+            names: self.names.clone(),
+            wanted: wanted.to_vec(),
+            span: None,
+            here: Vec::new(),
+            order: Vec::new(),
+            first: Vec::new(),
+        }
+    }
+
+    /// Which of the selected ones a message with so many values in the field `path` carries. One without values carries none.
+    ///
+    /// # Errors
+    /// There are values, and not as many as names.
+    pub(crate) fn carried(
+        &mut self,
+        data: &[u8],
+        path: &str,
+        values: usize,
+        out: &mut Vec<bool>,
+    ) -> Result<(), String> {
+        let span = self.names.span(data).map_err(|error| error.to_string())?;
+        if span.is_none() || span != self.span.as_deref() {
+            self.read(data)?;
+            self.span = span.map(<[u8]>::to_vec);
+        }
+        if values != 0 && values != self.here.len() {
+            return Err(self.uneven(path, values));
+        }
+        out.extend(self.wanted.iter().map(|wanted| values != 0 && self.here.contains(wanted)));
+        Ok(())
+    }
+
+    fn read(&mut self, data: &[u8]) -> Result<(), String> {
+        self.span = None;
+        self.here.clear();
+        self.names.strings(data, &mut self.here).map_err(|error| error.to_string())
+    }
+
+    fn uneven(&self, path: &str, values: usize) -> String {
+        format!("{path} has {values} values for the {} names in {}", self.here.len(), self.names.path())
+    }
+
     /// Reads a message's names.
     ///
     /// # Errors
@@ -68,9 +123,7 @@ impl Joints {
         if span.is_some() && span == self.span.as_deref() {
             return Ok(());
         }
-        self.span = None;
-        self.here.clear();
-        self.names.strings(data, &mut self.here).map_err(|error| error.to_string())?;
+        self.read(data)?;
         if self.wanted.is_empty() {
             self.compare()?;
         } else {
@@ -103,7 +156,8 @@ impl Joints {
             let Some(at) = self.here.iter().position(|name| name == wanted) else {
                 let here = listed(self.here.iter().map(String::as_str), LISTED_MAX);
                 return Err(format!(
-                    "{} has no {wanted:?}, which is selected; there are: {here}",
+                    "{} has no {wanted:?}, which is selected; there are: {here}; where messages carry some of the joints \
+                     each, write partial = true beside select",
                     self.names.path()
                 ));
             };
@@ -121,9 +175,8 @@ impl Joints {
             out.extend_from_slice(values);
             return Ok(());
         }
-        let (count, names) = (values.len(), self.here.len());
-        if count != names {
-            return Err(format!("{path} has {count} values for the {names} names in {}", self.names.path()));
+        if values.len() != self.here.len() {
+            return Err(self.uneven(path, values.len()));
         }
         out.extend(self.order.iter().filter_map(|at| values.get(*at)));
         Ok(())

@@ -19,6 +19,7 @@ mod jumps;
 mod kept;
 pub mod mapping;
 mod nearest;
+mod partial;
 mod picture;
 mod pictures;
 mod plan;

@@ -25,6 +25,8 @@ pub(crate) struct Lane {
     pub(crate) topic_name: String,
     /// The topic's place among the mapped ones.
     pub(crate) topic: usize,
+    /// The joints that it has of the topic, where these come in parts.
+    pub(crate) part: Option<String>,
     /// How many grid frames later it looks: 0 but for shifted features.
     pub(crate) shift_frames: u64,
     /// How messages meet frames.
@@ -100,13 +102,21 @@ impl Lane {
         Met { pick, held: pick.is_some() && (beyond || near.is_none()), distance_ns }
     }
 
+    /// What it is called in messages to people.
+    fn shown(&self) -> String {
+        match &self.part {
+            Some(part) => format!("{part} of {}", self.topic_name),
+            None => self.topic_name.clone(),
+        }
+    }
+
     fn missed(&self, grid: &Grid, frame: u64, met: &Met) -> PlanError {
         let distance = met
             .distance_ns
             .map_or("there is none".to_owned(), |ns| format!("it is {} ms away", ns as f64 / NS_PER_MS));
         PlanError::Missing {
             feature: self.feature.clone(),
-            topic: self.topic_name.clone(),
+            topic: self.shown(),
             at: Stamp(grid.frame_ns(frame)),
             tolerance_ms: self.rule.tolerance_ns.unwrap_or(u64::MAX) as f64 / NS_PER_MS,
             distance,
@@ -196,6 +206,7 @@ fn walk<M: Stamped>(
     Ok(SyncSource {
         feature: lane.feature.clone(),
         topic: lane.topic_name.clone(),
+        part: lane.part.clone(),
         match_rate: matched as f64 / frames as f64,
         p50_ms: quantile(&distances, 0.5) / NS_PER_MS,
         p95_ms: quantile(&distances, 0.95) / NS_PER_MS,

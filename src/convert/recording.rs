@@ -13,10 +13,10 @@ use super::mapping::Mapping;
 use super::planned::{self, AllPlanned, Planned, plan_all};
 use super::rows::Sources;
 use super::segment::non_finite_warnings;
-use super::source::Recording;
+use super::source::{Recording, TopicId};
 use super::spent::{Spent, timed};
 use super::video::Cameras;
-use super::{SegmentDone, StopFlag, Work, WorkError, jumps, shape};
+use super::{SegmentDone, StopFlag, Work, WorkError, jumps, partial, shape};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
 use std::collections::{BTreeMap, HashSet};
@@ -72,10 +72,15 @@ impl RecordingWork {
             )));
         }
         let recording = Recording::open(SharedStorage::clone(&input), key, stop)?;
-        let Bound { topics, lanes, mut taps, features: bound } = bind(mapping, &recording, stop)?;
-        let messages = recording.index(&topics, mapping.time, stop)?;
-        let mut sources = Sources { recording: recording.clone(), messages, lanes };
+        let mut bound = bind(mapping, &recording, stop)?;
+        let messages = recording.index(&bound.topics, mapping.time, stop)?;
+        let name = |id: &TopicId| recording.topics().get(id.0).map(|topic| topic.name.clone());
+        let names = bound.topics.iter().map(|id| name(id).unwrap_or_default()).collect();
+        let lanes = std::mem::take(&mut bound.lanes);
+        let mut sources = Sources { recording: recording.clone(), messages, names, lanes };
         let clocks = jumps::warnings(mapping, &mut sources);
+        partial::spread(&mut sources, &mut bound, stop)?;
+        let Bound { topics, mut taps, features: bound, .. } = bound;
         let AllPlanned { episodes: planned, mut left_out } =
             plan_all(mapping, &sources, &topics, &input, stop)?;
         // The first kept frame fixes the lengths, names and geometry that all others must have.

@@ -23,8 +23,11 @@ impl Stamped for MessageRef {
 /// Where the frames' values come from; never changed once a recording is open.
 pub(crate) struct Sources {
     pub(crate) recording: Recording,
-    /// Every message of each mapped topic, by (stamp, place in the file).
+    /// Every message of each mapped topic, by (stamp, place in the file); and behind those of topics, of each part of one
+    /// that is aligned by itself.
     pub(crate) messages: Vec<Vec<MessageRef>>,
+    /// What each of them is called in messages to people.
+    pub(crate) names: Vec<String>,
     pub(crate) lanes: Vec<Lane>,
 }
 
@@ -58,8 +61,7 @@ struct Need {
 impl Sources {
     /// The name of a mapped topic, by its place among them.
     pub(crate) fn topic_name(&self, topic: usize) -> &str {
-        let lane = self.lanes.iter().find(|lane| lane.topic == topic);
-        lane.map_or("a topic", |lane| lane.topic_name.as_str())
+        self.names.get(topic).map_or("a topic", String::as_str)
     }
 
     /// The values that these kept frames of an episode take, by one tap for each lane.

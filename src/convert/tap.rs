@@ -64,12 +64,39 @@ pub(crate) struct Numbers {
     quaternions: Option<Quaternions>,
     /// The mapping says that all are.
     all_quaternions: bool,
+    /// Whether the mapping says that messages carry some of the selected joints each.
+    partial: Option<bool>,
+    /// Values of a message that is only looked at.
+    looked_at: Vec<f64>,
 }
 
 impl Numbers {
     pub(crate) fn new(extractor: Extractor, exact: bool, joints: Option<Joints>, label: String) -> Self {
         let quaternions = joints.is_none().then(|| extractor.quaternions().clone());
-        Self { extractor, exact, joints, label, width: None, quaternions, all_quaternions: false }
+        Self {
+            extractor,
+            exact,
+            joints,
+            label,
+            width: None,
+            quaternions,
+            all_quaternions: false,
+            partial: None,
+            looked_at: Vec::new(),
+        }
+    }
+
+    /// As the mapping says: messages carry some of the selected joints each, or all.
+    pub(crate) fn in_parts(self, partial: Option<bool>) -> Self {
+        Self { partial, ..self }
+    }
+
+    /// Which of the selected joints a message carries: those that its names list, unless the field is empty.
+    fn carried(&mut self, data: &[u8], out: &mut Vec<bool>) -> Result<(), String> {
+        let Some(joints) = &mut self.joints else { return Ok(()) };
+        self.looked_at.clear();
+        self.extractor.numbers(data, &mut self.looked_at).map_err(|error| error.to_string())?;
+        joints.carried(data, self.extractor.path(), self.looked_at.len(), out)
     }
 
     /// As the mapping says instead of the types: all values are quaternions, or none is.
@@ -213,6 +240,54 @@ impl Tap {
         match self.way() {
             Way::Picture(picture) => Some(picture),
             Way::Numbers(_) | Way::Text(_) => None,
+        }
+    }
+
+    /// The joints that it takes by their names.
+    pub(crate) fn selected(&self) -> &[String] {
+        self.numbers().and_then(|numbers| numbers.joints.as_ref()).map_or(&[], Joints::selected)
+    }
+
+    /// The names in the message looked at last.
+    pub(crate) fn names_here(&self) -> &[String] {
+        self.numbers().and_then(|numbers| numbers.joints.as_ref()).map_or(&[], Joints::here)
+    }
+
+    /// Whether messages carry some of the selected joints each, if the mapping says.
+    pub(crate) fn partial(&self) -> Option<bool> {
+        self.numbers().and_then(|numbers| numbers.partial)
+    }
+
+    /// Whether it takes the same joints of the same field as another one of its topic.
+    pub(crate) fn selects_as(&self, other: &Self) -> bool {
+        let key =
+            |tap: &Self| tap.numbers().map(|numbers| (numbers.extractor.path().to_owned(), numbers.partial));
+        !self.selected().is_empty() && self.selected() == other.selected() && key(self) == key(other)
+    }
+
+    /// The same with only these of its joints.
+    pub(crate) fn selecting(&self, wanted: &[String]) -> Self {
+        let mut tap = self.clone();
+        for way in std::iter::once(&mut tap.first).chain(&mut tap.more) {
+            if let Way::Numbers(numbers) = way
+                && let Some(joints) = &mut numbers.joints
+            {
+                *joints = joints.selecting(wanted);
+            }
+        }
+        tap
+    }
+
+    /// Which of the selected joints a message carries, one flag each.
+    ///
+    /// # Errors
+    /// The message is damaged.
+    pub(crate) fn carried(&mut self, kind: usize, data: &[u8], out: &mut Vec<bool>) -> Result<(), String> {
+        out.clear();
+        self.kind = kind;
+        match self.way_mut() {
+            Way::Numbers(numbers) => numbers.carried(data, out),
+            Way::Text(_) | Way::Picture(_) => Ok(()),
         }
     }
 

@@ -104,7 +104,8 @@ impl<'a> FromTopic<'a> {
     ) -> Result<Self, WorkError> {
         let id = find_topic(mapping, recording, topic)?;
         let wrong = |what: String| mapping.error(field.place, what);
-        let found = Field::compile(recording, id, &recording.schemas(id, stop)?, &field.value).map_err(wrong)?;
+        let found =
+            Field::compile(recording, id, &recording.schemas(id, stop)?, &field.value).map_err(wrong)?;
         if found.kind(recording, id).map_err(wrong)? != ValueKind::Strings {
             let what = format!("{} of {} is no text, and a task is one", field.value, topic.value);
             return Err(mapping.error(field.place, what).into());

@@ -179,10 +179,10 @@ fn sync(text: &mut String, parts: &[Part]) {
         missing: u64,
         held: u64,
     }
-    let mut met: BTreeMap<(&str, &str), Met> = BTreeMap::new();
+    let mut met: BTreeMap<(&str, &str, Option<&str>), Met> = BTreeMap::new();
     for entry in parts.iter().flat_map(|part| &part.entries) {
         for source in &entry.sync.sources {
-            let met = met.entry((&source.feature, &source.topic)).or_default();
+            let met = met.entry((&source.feature, &source.topic, source.part.as_deref())).or_default();
             // Several fields of one topic meet the frames alike.
             if met.last.replace(entry.episode_index) == Some(entry.episode_index) {
                 continue;
@@ -196,11 +196,12 @@ fn sync(text: &mut String, parts: &[Part]) {
             met.held += source.held_frames;
         }
     }
-    let rows = met.iter().map(|((feature, topic), met)| {
+    let rows = met.iter().map(|((feature, topic, part), met)| {
+        let topic = part.map_or((*topic).to_owned(), |part| format!("{topic}: {part}"));
         let share = 100.0 * met.matched / met.frames.max(1) as f64;
         let times = [met.p95_ms, met.max_ms].map(|ms| format!("{ms:.1}"));
         let counts = [met.missing, met.held, met.episodes].map(|count| count.to_string());
-        [vec![cell(feature), cell(topic), format!("{share:.2} %")], times.to_vec(), counts.to_vec()].concat()
+        [vec![cell(feature), cell(&topic), format!("{share:.2} %")], times.to_vec(), counts.to_vec()].concat()
     });
     let head = [
         "feature",

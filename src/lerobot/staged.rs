@@ -138,6 +138,9 @@ pub struct SyncSource {
     pub feature: String,
     /// The topic.
     pub topic: String,
+    /// The joints of it, where its messages carry some of them each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Share of the grid frames with a message within the tolerance, 0 to 1.
     pub match_rate: f64,
     /// Median distance between frame and message, in milliseconds.

@@ -109,8 +109,7 @@ pub(super) fn read(
     schemas: &[Vec<Schema>],
     stop: &StopFlag,
 ) -> Result<(Vec<Option<Details>>, Walked), WorkError> {
-    let mut seen: Vec<Seen> =
-        schemas.iter().take(MAX_TOPICS).map(|types| Seen::of(types)).collect();
+    let mut seen: Vec<Seen> = schemas.iter().take(MAX_TOPICS).map(|types| Seen::of(types)).collect();
     let mut pictures = 0;
     let walked = recording.walk(stop, &mut |message| {
         if let Some(topic) = seen.get_mut(message.topic.0) {

@@ -34,7 +34,7 @@ const FEATURE_KEYS: [&str; 13] = [
     "rotate",
     "resize",
 ];
-const SOURCE_KEYS: [&str; 4] = ["topic", "field", "select", "interpolate"];
+const SOURCE_KEYS: [&str; 5] = ["topic", "field", "select", "partial", "interpolate"];
 /// Longest name of a feature, in bytes: it becomes a folder's name for videos.
 const NAME_BYTES_MAX: usize = 200;
 /// The start of the file, where what is missing from it is reported.
@@ -328,6 +328,16 @@ fn interpolate(source: &Keys<'_>, align: Align) -> Result<Option<Interpolate>, M
     Ok(Some(way.value))
 }
 
+/// Whether messages carry some of the selected elements each.
+fn partial(source: &Keys<'_>) -> Result<Option<bool>, MappingError> {
+    let Some(partial) = source.boolean("partial")? else { return Ok(None) };
+    if source.place_of("select").is_none() {
+        let what = "partial is for elements that are chosen by their names: it needs select = [\"joint_1\", \"joint_2\"]";
+        return Err(source.error(partial.place, what));
+    }
+    Ok(Some(partial.value))
+}
+
 fn sources(table: &Keys<'_>, align: Align) -> Result<Vec<Source>, MappingError> {
     const EXAMPLE: &str = "source = [{ topic = \"/joint_states\", field = \"position\" }], or from = \"observation.state\" with shift = 1";
     let tables = table.tables("source", "a source", &SOURCE_KEYS, LIST_MAX)?;
@@ -339,6 +349,7 @@ fn sources(table: &Keys<'_>, align: Align) -> Result<Vec<Source>, MappingError> 
             topic: source.required_text("topic", "topic = \"/joint_states\"")?,
             field: source.text("field")?,
             select: source.texts("select")?.map(|select| select.value).unwrap_or_default(),
+            partial: partial(source)?,
             interpolate: interpolate(source, align)?,
         })
     };

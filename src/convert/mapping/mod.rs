@@ -146,6 +146,8 @@ pub struct Source {
     pub field: Option<Located<String>>,
     /// The elements to take, by the names in the message; all if not written.
     pub select: Vec<Located<String>>,
+    /// Whether each message carries some of the selected elements only, if written: else the first messages tell.
+    pub partial: Option<bool>,
     /// How values between two messages are made, if written: else by their types.
     pub interpolate: Option<Interpolate>,
 }

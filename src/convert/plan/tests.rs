@@ -12,6 +12,7 @@ fn lane(align: Align, tolerance_ms: Option<u64>, policy: OnMissing) -> Lane {
         feature: "f".to_owned(),
         topic_name: "/t".to_owned(),
         topic: 0,
+        part: None,
         shift_frames: 0,
         rule: Rule { align, tolerance_ns: tolerance_ms.map(|ms| ms * MS) },
         source_policy: policy,

@@ -12,6 +12,7 @@ use rand::Rng;
 use serde_json::json;
 use std::sync::Arc;
 
+mod partial;
 mod split;
 mod types;
 mod videos;
@@ -377,7 +378,7 @@ fn what_the_recording_lacks_is_named_with_what_it_has() {
     );
     assert_eq!(
         refused(&said(), &source("topic = \"/joints\", field = \"position\", select = [\"c\"]")),
-        "in/one.mcap: /joints at 0.000000000 s: name has no \"c\", which is selected; there are: \"a\", \"b\""
+        "in/one.mcap: no message of /joints carries \"c\", which is selected; there are: \"a\", \"b\""
     );
     let names = format!("{HEAD}{}names = [\"x\"]\n", STATE);
     assert_eq!(refused(&said(), &names), "m.toml:7:9: 1 names for 2 elements: a, b");

@@ -223,7 +223,9 @@ impl Recording {
             let many = types.len();
             return Err(self.topic_error(
                 topic,
-                format!("it has messages of {many} types or definitions, and at most {TOPIC_TYPES_MAX} are read"),
+                format!(
+                    "it has messages of {many} types or definitions, and at most {TOPIC_TYPES_MAX} are read"
+                ),
             ));
         }
         (0..types.len().max(1)).map(|kind| self.schema_of(topic, kind, stop)).collect()

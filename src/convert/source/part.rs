@@ -207,7 +207,8 @@ impl Whole {
                 Some((*topic, kinds.get(*kind).copied().flatten()?))
             };
             // A message of a type that is counted nowhere has no topic: whoever counts what there is will say so.
-            part.by_channel = part.by_channel.iter().filter_map(|(channel, at)| Some((*channel, moved(at)?))).collect();
+            part.by_channel =
+                part.by_channel.iter().filter_map(|(channel, at)| Some((*channel, moved(at)?))).collect();
         }
     }
 }

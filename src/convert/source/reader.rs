@@ -46,7 +46,13 @@ impl Reader {
             let reason = format!("a message of the unknown channel {}", message.channel);
             chunk.damaged(file, at.offset as usize, &reason)
         })?;
-        Ok(Message { topic, kind, log_ns: message.log_ns, publish_ns: message.publish_ns, data: message.data })
+        Ok(Message {
+            topic,
+            kind,
+            log_ns: message.log_ns,
+            publish_ns: message.publish_ns,
+            data: message.data,
+        })
     }
 
     /// Bytes read from storage so far.

@@ -67,12 +67,17 @@ fn protobuf_body(number: u8, x: f64) -> Vec<u8> {
 }
 
 /// A recording of /state: message k at k × 100 ms, of the type that it names.
-fn recording_of(types: &[Typed], messages: &[(usize, Vec<u8>)], options: mcap::WriteOptions) -> SharedStorage {
+fn recording_of(
+    types: &[Typed],
+    messages: &[(usize, Vec<u8>)],
+    options: mcap::WriteOptions,
+) -> SharedStorage {
     let mut writer = Writer::with_options(Cursor::new(Vec::new()), options.chunk_size(Some(100))).unwrap();
     let channels: Vec<u16> = types
         .iter()
         .map(|(name, encoding, text, message)| {
-            let schema = if encoding.is_empty() { 0 } else { writer.add_schema(name, encoding, text).unwrap() };
+            let schema =
+                if encoding.is_empty() { 0 } else { writer.add_schema(name, encoding, text).unwrap() };
             writer.add_channel(schema, "/state", message, &BTreeMap::new()).unwrap()
         })
         .collect();
@@ -125,7 +130,13 @@ fn each_message_is_decoded_by_its_own_type_in_every_encoding() {
         (
             "cdr to ros1 to json",
             vec![cdr("float64 x"), ros1, json("a")],
-            vec![(0, double(0.0)), (1, ros1_body("abc", 1.0)), (2, json_body(2.0)), (1, ros1_body("", 3.0)), (0, double(4.0))],
+            vec![
+                (0, double(0.0)),
+                (1, ros1_body("abc", 1.0)),
+                (2, json_body(2.0)),
+                (1, ros1_body("", 3.0)),
+                (0, double(4.0)),
+            ],
         ),
         (
             "protobuf, another field number",
@@ -157,7 +168,9 @@ fn each_message_is_decoded_by_its_own_type_in_every_encoding() {
 #[test]
 fn a_field_that_one_type_lacks_or_has_otherwise_is_refused_by_name() {
     let double = |x: f64| cdr_body(None, &x.to_le_bytes());
-    let two = |text: &str, body: Vec<u8>| why(&[cdr("float64 x"), cdr(text)], &[(0, double(0.0)), (1, body)], &mapping_of("x", ""));
+    let two = |text: &str, body: Vec<u8>| {
+        why(&[cdr("float64 x"), cdr(text)], &[(0, double(0.0)), (1, body)], &mapping_of("x", ""))
+    };
     let lacks = two("float64 y", double(1.0));
     assert!(lacks.starts_with("m.toml:7:") && lacks.contains("has no x"), "{lacks}");
     assert!(
@@ -167,8 +180,14 @@ fn a_field_that_one_type_lacks_or_has_otherwise_is_refused_by_name() {
     let text = two("string x", cdr_body(Some("a"), &[]));
     assert!(text.contains("x is numbers and a text; /state has messages of 2 types"), "{text}");
     let order = why(
-        &[cdr("p/V x\n===\nMSG: p/V\nfloat64 a\nfloat64 b"), cdr("p/V x\n===\nMSG: p/V\nfloat64 b\nfloat64 a")],
-        &[(0, [double(1.0), double(2.0)[4..].to_vec()].concat()), (1, [double(1.0), double(2.0)[4..].to_vec()].concat())],
+        &[
+            cdr("p/V x\n===\nMSG: p/V\nfloat64 a\nfloat64 b"),
+            cdr("p/V x\n===\nMSG: p/V\nfloat64 b\nfloat64 a"),
+        ],
+        &[
+            (0, [double(1.0), double(2.0)[4..].to_vec()].concat()),
+            (1, [double(1.0), double(2.0)[4..].to_vec()].concat()),
+        ],
         &mapping_of("x", ""),
     );
     assert!(order.contains("x is a, b and b, a: take its elements one by one"), "{order}");
@@ -178,17 +197,30 @@ fn a_field_that_one_type_lacks_or_has_otherwise_is_refused_by_name() {
         &mapping_of("x", ""),
     );
     assert!(longer.contains("x has 2 values here and had 1 before"), "{longer}");
-    let silent = why(&[cdr("float64 x"), ("Odd", "flatbuffer", vec![1], "flatbuffer")], &[(0, double(0.0)), (1, vec![1])], &mapping_of("x", ""));
+    let silent = why(
+        &[cdr("float64 x"), ("Odd", "flatbuffer", vec![1], "flatbuffer")],
+        &[(0, double(0.0)), (1, vec![1])],
+        &mapping_of("x", ""),
+    );
     assert!(silent.contains("flatbuffer") && silent.contains("/state"), "{silent}");
 }
 
 #[test]
 fn joints_keep_their_names_over_types() {
-    let named = |text: &'static str| ("J", "jsonschema", {
-        let list = |of: &str| json!({ "type": "array", "items": { "type": of } });
-        json!({ "title": text, "type": "object", "properties": { "name": list("string"), "position": list("number") } }).to_string().into_bytes()
-    }, "json");
-    let body = |names: [&str; 2], position: [f64; 2]| json!({ "name": names, "position": position }).to_string().into_bytes();
+    let named = |text: &'static str| {
+        (
+            "J",
+            "jsonschema",
+            {
+                let list = |of: &str| json!({ "type": "array", "items": { "type": of } });
+                json!({ "title": text, "type": "object", "properties": { "name": list("string"), "position": list("number") } }).to_string().into_bytes()
+            },
+            "json",
+        )
+    };
+    let body = |names: [&str; 2], position: [f64; 2]| {
+        json!({ "name": names, "position": position }).to_string().into_bytes()
+    };
     let types = [named("a"), named("b")];
     let messages = [(0, body(["l", "r"], [1.0, 2.0])), (1, body(["r", "l"], [3.0, 4.0]))];
     let plain = why(&types, &messages, &mapping_of("position", ""));
@@ -212,7 +244,8 @@ fn pictures_of_another_type_must_be_as_those_before() {
         value.to_string().into_bytes()
     };
     let types = [camera("format"), camera("kind")];
-    let mapping = format!("{HEAD}[[feature]]\nname = \"p\"\nkind = \"image\"\nsource = [{{ topic = \"/state\" }}]\n");
+    let mapping =
+        format!("{HEAD}[[feature]]\nname = \"p\"\nkind = \"image\"\nsource = [{{ topic = \"/state\" }}]\n");
     let (small, large) = (png_file(4, 3, 7), png_file(5, 3, 7));
     let differs = why(&types, &[(0, body(&small)), (1, body(&large))], &mapping);
     assert!(differs.contains("5 x 3") && differs.contains("4 x 3"), "{differs}");
@@ -226,12 +259,21 @@ fn markers_and_tasks_are_read_by_their_own_types() {
     let said = |data: &str| json!({ "data": data }).to_string().into_bytes();
     let string = ("std_msgs/msg/String", "ros2msg", b"string data".to_vec(), "cdr");
     let types = [("", "", Vec::new(), "json"), string];
-    let messages = [(0, said("go")), (1, cdr_body(Some("halt"), &[])), (1, cdr_body(Some("go"), &[])), (0, said("halt")), (0, said("x"))];
+    let messages = [
+        (0, said("go")),
+        (1, cdr_body(Some("halt"), &[])),
+        (1, cdr_body(Some("go"), &[])),
+        (0, said("halt")),
+        (0, said("x")),
+    ];
     let input = recording_of(&types, &messages, mcap::WriteOptions::new());
     let mapping = "fps = 10\n[task]\ntopic = \"/state\"\n[[feature]]\nname = \"s\"\nsource = [{ topic = \"/state\", field = \"data\" }]\n\
                    [episodes]\nsplit = \"marker\"\ntopic = \"/state\"\nstart = \"go\"\nstop = \"halt\"\n";
     let job = open_on(&input, mapping, 8).unwrap().run();
-    let told: Vec<_> =
-        job.work.episodes().map(|episode| (episode.frames, episode.task.clone(), episode.sync.start_ns / MS)).collect();
+    let told: Vec<_> = job
+        .work
+        .episodes()
+        .map(|episode| (episode.frames, episode.task.clone(), episode.sync.start_ns / MS))
+        .collect();
     assert_eq!(told, [(2, "halt".to_owned(), 0), (2, "halt".to_owned(), 200)]);
 }
