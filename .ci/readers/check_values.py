@@ -21,7 +21,7 @@ from PIL import Image
 
 import videos
 from grid import Truth
-from recording import Recording, decoded, picture
+from recording import Recording, decoded, picture, pixels
 from splits import episodes as episodes_of
 
 SHOWN = 12
@@ -78,6 +78,50 @@ def matrix(column):
                     if rows and isinstance(rows[0], list) else column.to_numpy().dtype)
 
 
+def transformed(pixels, feature):
+    """What a mapping does to a picture, by Pillow: cut out, then turned clockwise, then resized."""
+    shown = Image.fromarray(pixels)
+    if "crop" in feature:
+        x, y, w, h = feature["crop"]
+        shown = shown.crop((x, y, x + w, y + h))
+    if "rotate" in feature:
+        turns = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+        shown = shown.transpose(turns[feature["rotate"]])
+    if "resize" in feature:
+        shown = shown.resize(feature["resize"], Image.Resampling.NEAREST if pixels.ndim == 2 else Image.Resampling.BILINEAR)
+    return np.asarray(shown)
+
+
+class Pictures:
+    """A topic's pictures by the CRC that tells them, as the mapping wants them; read when they are asked for."""
+
+    def __init__(self, recording, feature, by):
+        self.by_crc = {}
+        for _, _, _, message in decoded(recording, {feature["source"][0]["topic"]}):
+            shown = pixels(message)
+            crc = zlib.crc32(shown.tobytes() if by == "pixels" else picture(message))
+            self.by_crc[crc] = transformed(shown, feature)
+        self.lossy = by != "pixels" and picture(message).startswith(b"\xff\xd8")
+
+
+# Two JPEG decoders spread colours over pixels in their own ways; of other pictures every pixel must be the same.
+DECODERS_DIFFER = {False: (0, 0.0), True: (16, 0.8)}
+
+
+def compare_transformed(report, what, cells, rows, pictures):
+    most, mean = DECODERS_DIFFER[pictures.lossy]
+    for k, (cell, crc) in enumerate(zip(cells, rows)):
+        report.compared += 1
+        got, want = opened(cell["bytes"]), pictures.by_crc[crc]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            report.lines.append(f"{what}, frame {k}: is {got.dtype} {got.shape}, must be {want.dtype} {want.shape}")
+            return
+        off = np.abs(got.astype(np.int64) - want.astype(np.int64))
+        if off.max() > most or off.mean() > mean:
+            report.lines.append(f"{what}, frame {k}: differs from Pillow's by {off.max()} at most, {off.mean():.3f} in the mean")
+            return
+
+
 def opened(file):
     """The pixels as a loader sees them: red, green and blue, or 16-bit distances."""
     return np.asarray(Image.open(io.BytesIO(file)))
@@ -86,15 +130,14 @@ def opened(file):
 class Film:
     """An episode's frames of a video, and the recording's pictures of its topic by their CRC."""
 
-    def __init__(self, root, info, row, feature, source, topic):
+    def __init__(self, root, info, row, feature, pictures):
         place = {"chunk_index": row[f"videos/{feature}/chunk_index"], "file_index": row[f"videos/{feature}/file_index"]}
         path = root / info["video_path"].format(video_key=feature, **place)
         if path not in Film.read:
             Film.read = {path: videos.frames(path)[0]}
         begin = round(row[f"videos/{feature}/from_timestamp"] * info["fps"])
         self.frames = [luma for _, luma, _ in Film.read[path][begin : begin + row["length"]]]
-        files = (picture(message) for _, _, _, message in decoded(source, {topic}))
-        self.pictures = {zlib.crc32(file): file for file in files}
+        self.pictures = pictures.by_crc
 
     read = {}  # the file at hand
 
@@ -116,7 +159,7 @@ def compare_film(report, what, film, rows):
             return
 
 
-def compare(report, name, table, want, fps, tasks, films):
+def compare(report, name, table, want, fps, tasks, films, edited):
     n = want.length
     report.same(f"{name}: frames", table.num_rows, n)
     if table.num_rows != n:
@@ -126,6 +169,8 @@ def compare(report, name, table, want, fps, tasks, films):
             compare_film(report, f"{name}: {feature}", films[feature], rows)
         elif feature not in table.column_names:
             report.lines.append(f"{name}: no column {feature}")
+        elif feature in edited:
+            compare_transformed(report, f"{name}: {feature}", table[feature].to_pylist(), rows, edited[feature])
         elif feature in want.images:
             told_by = {"files": lambda cell: cell["bytes"], "pixels": lambda cell: opened(cell["bytes"]).tobytes()}[want.pictures]
             got = [zlib.crc32(told_by(cell)) for cell in table[feature].to_pylist()]
@@ -169,8 +214,8 @@ def compare_statistics(report, name, table, row, want, films):
         if feature in want.images:
             sampled = max(min(100, n), min(int(n**0.75), 10000))
             film = films.get(feature)
-            cells = [film.pictures[crc] for crc in want.columns[feature]] if film else [c["bytes"] for c in table[feature].to_pylist()]
-            x = np.concatenate([thinned(opened(cells[k])) for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)])
+            see = (lambda k: film.pictures[want.columns[feature][k]]) if film else (lambda k: opened(table[feature][k].as_py()["bytes"]))
+            x = np.concatenate([thinned(see(k)) for k in np.round(np.linspace(0, n - 1, sampled)).astype(int)])
             if x.shape[1] == 1:  # distances: exact, and in their own unit
                 x = x.astype(np.float64)
                 near = lambda s, v: np.allclose(got(s), v, rtol=1e-9, atol=1e-12)
@@ -222,6 +267,9 @@ def check(root, mapping, truths, sources):
     reports = sorted((root / "meta" / "roboflow").rglob("sync.json"), key=lambda path: (path.parent.name != "roboflow", path))
     sync = [entry for path in reports for entry in json.loads(path.read_text())]
     report.same("entries of sync.json", len(sync), len(wanted))
+    listed = [entry for path in (root / "meta" / "roboflow").rglob("skipped.json") for entry in json.loads(path.read_text())]
+    of_recordings = {name: sum(entry["source"].endswith(name) and "episode" in entry for entry in listed) for name in left_out}
+    report.same("episodes left out, in skipped.json", of_recordings, left_out)
     for row, entry, (recording, number, want) in zip(episodes, sync, wanted):
         name = f"{recording}, episode {number}" if "episodes" in mapping else recording
         if number == 0:
@@ -229,9 +277,10 @@ def check(root, mapping, truths, sources):
             report.same(f"{name}: episodes left out, in sync.json", said, min(left_out[recording], 20))
         report.same(f"{name}: length", row["length"], want.length)
         table = episode_rows(root, info, row)
-        films = {f["name"]: Film(root, info, row, f["name"], sources[recording], f["source"][0]["topic"])
-                 for f in mapping["feature"] if f.get("kind") == "video"}
-        compare(report, name, table, want, info["fps"], tasks, films)
+        seen = lambda f: Pictures(sources[recording], f, want.pictures)
+        films = {f["name"]: Film(root, info, row, f["name"], seen(f)) for f in mapping["feature"] if f.get("kind") == "video"}
+        edited = {f["name"]: seen(f) for f in mapping["feature"] if f.get("kind") == "image" and {"crop", "rotate", "resize"} & f.keys()}
+        compare(report, name, table, want, info["fps"], tasks, films, edited)
         if not report.lines:
             compare_statistics(report, name, table, row, want, films)
         compare_sync(report, name, entry, want, recording)

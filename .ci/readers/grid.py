@@ -86,6 +86,8 @@ class Source:
         topic = spec["topic"]
         stamps = truth.stamps(topic, clock)
         order = np.lexsort((truth.file_order(topic), stamps))
+        if "carried" in spec:  # only the messages that have these joints
+            order = order[truth.column(topic, "carried")[order, spec["carried"]].astype(bool)]
         self.stamps = stamps[order].tolist()
         self.rows = truth.values(topic, spec)[order]
         forced = {"slerp": [0], "linear": []}
@@ -131,6 +133,22 @@ class Source:
         return value, distance
 
 
+def parts(truth, spec):
+    """A source as it is; one whose messages have some of the joints each, as one for every run of joints that the same ones have."""
+    topic = spec["topic"]
+    if "select" not in spec or not truth.has(topic, "carried"):
+        return [spec]
+    carried = truth.column(topic, "carried")
+    runs = []
+    for joint in spec["select"]:
+        at = truth.meta["joints"].index(joint)
+        if runs and np.array_equal(carried[:, runs[-1]["carried"]], carried[:, at]):
+            runs[-1]["select"].append(joint)
+        else:
+            runs.append(spec | {"select": [joint], "carried": at})
+    return runs
+
+
 def product(p, q):
     """Of two quaternions x, y, z, w."""
     v = p[3] * q[:3] + q[3] * p[:3] + np.cross(p[:3], q[:3])
@@ -160,7 +178,7 @@ class Episode:
         rules = mapping.get("episodes", {})
         clock, fps = mapping.get("time", "log"), mapping["fps"]
         features = mapping["feature"]
-        own = [f for f in features if "source" in f]
+        own = [f | {"source": [part for s in f["source"] for part in parts(truth, s)]} for f in features if "source" in f]
         sources = {f["name"]: [Source(truth, s, clock) for s in f["source"]] for f in own}
         spans = [s.stamps for many in sources.values() for s in many]
         if rules.get("split") == "gap":

@@ -12,13 +12,15 @@ MCAP files), folder-db3 (rosbag2: several SQLite files), db3 (one SQLite file), 
 Topics: /joint_states (JointState, 100 Hz), /joint_command (Float64MultiArray or JointState, 50 Hz), /gripper (Float64,
 20 Hz), /camera_N/image/compressed (CompressedImage, 30 Hz, every picture different), /task (String, once, or as often as --tasks
 says); with --poses /pose (PoseStamped, 40 Hz), with --markers /episode (String: "start", "stop" and others). With `--image raw-…`
-the cameras say Image or RawImage, with `depth-png` CompressedImage of compressed depth; jpeg_crc32 then is that of the pixels
-that a loader must see (red, green, blue, or 16-bit), and meta.pictures is "pixels".
+the cameras say Image or RawImage, with `depth-png` CompressedImage of compressed depth (a 16-bit PNG in Protobuf); jpeg_crc32 then is
+that of the pixels that a loader must see (red, green, blue, or 16-bit), and meta.pictures is "pixels". With --types the second half of
+the messages on /joint_states and /gripper has another type or definition, with --parts a message on /joint_states has some joints.
 
 NAME.truth.npz, or .json with the same keys: `meta`, and for topic number k of meta.topics, one row a message in the order
 of their log times: `k/log_time_ns`, `k/publish_time_ns`, `k/header_stamp_ns` (-1: the type has none), `k/write_order`
 (place in the file, over all topics), `k/present` (1 in a whole chunk, 2 in the chunk that was cut, 0 lost), and `k/values`,
-`k/velocity` (columns in the order of meta.joints, whatever the order in the message) or `k/jpeg_crc32`, `k/jpeg_size`.
+`k/velocity` (columns in the order of meta.joints, whatever the order in the message; with --parts `k/carried`: which of them the
+message has) or `k/jpeg_crc32`, `k/jpeg_size`.
 """
 import argparse, base64, csv, io, json, shutil, sqlite3, zlib
 from pathlib import Path
@@ -31,7 +33,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 from PIL import Image
 from rosbags.rosbag1 import Writer as BagWriter
 from rosbags.rosbag2 import StoragePlugin, Writer as FolderWriter
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 NS = 1_000_000_000
 PAUSE = 1_200_000_000
@@ -46,7 +48,26 @@ ROS_TYPES = {
     "raw": "sensor_msgs/msg/Image",
     "text": "std_msgs/msg/String",
     "pose": "geometry_msgs/msg/PoseStamped",
+    "joints2": "arm_msgs/msg/JointStateV2",
+    "scalar2": "arm_msgs/msg/GripperV2",
 }
+# What a new driver says: more fields, in other places.
+SECOND_TYPES = {
+    "arm_msgs/msg/JointStateV2": "std_msgs/Header header\nstring driver\nfloat64[] velocity\nstring[] name\nuint8 mode\nfloat64[] position\n",
+    "arm_msgs/msg/GripperV2": "uint8 mode\nfloat64 data\n",
+}
+DRIVER = "v2"
+# Which joints the messages of --parts have, by turns.
+PARTS = [[0, 1, 2], [3, 4], [5, 0]]
+
+
+def kind_of(t, i):
+    """The kind of a message: that of its topic, or what comes after it."""
+    return t["kind"] + "2" if i >= t.get("second", i + 1) else t["kind"]
+
+
+def kinds_of(t):
+    return [t["kind"], t["kind"] + "2"] if "second" in t else [t["kind"]]
 
 
 def instants(rng, opt, begin, end, rate):
@@ -99,11 +120,17 @@ def plan(opt, number):
     t["order"] = np.tile(np.arange(6), (len(t["log"]), 1))
     if opt.shuffle_joints:
         t["order"] = rng.permuted(t["order"], axis=1)
+    if opt.parts:
+        t["carried"] = np.array([[j in PARTS[i % len(PARTS)] for j in range(6)] for i in range(len(t["log"]))])
     t = add("/joint_command", opt.command, 50, (0.2, 3), opt.command == "joints")
     t["values"] = position(t["seconds"] + 0.05)
     t["velocity"], t["order"] = np.zeros((len(t["log"]), 0)), np.tile(np.arange(6), (len(t["log"]), 1))
     t = add("/gripper", "scalar", 20, (0.2, 2), False)
     t["values"] = np.cos(t["seconds"])[:, None]
+    if opt.types:
+        for t in topics:
+            if t["topic"] in ("/joint_states", "/gripper"):
+                t["second"] = len(t["log"]) // 2
     for camera in range(opt.cameras):
         t = add(f"/camera_{camera}/image/compressed", "image", 30, (12, 60), True, camera=camera)
         t["jpeg_crc32"], t["jpeg_size"] = np.zeros(len(t["log"]), np.int64), np.zeros(len(t["log"]), np.int64)
@@ -215,9 +242,15 @@ def picture(opt, number, camera, i):
     if opt.image == "depth-png":
         _, depth = raw_pixels("16UC1", base)
         Image.fromarray(depth).save(out, "png", compress_level=1)
-        return bytes(12) + out.getvalue(), depth.tobytes()
+        return bytes(0 if opt.format == "protobuf" else 12) + out.getvalue(), depth.tobytes()
     Image.fromarray(base).save(out, opt.image, **({"quality": opt.quality} if opt.image == "jpeg" else {"compress_level": 1}))
     return out.getvalue(), out.getvalue()
+
+
+def order_of(t, i):
+    """The joints of a message, as they stand in it."""
+    order = t["order"][i]
+    return order[t["carried"][i][order]] if "carried" in t else order
 
 
 class RosCodec:
@@ -226,6 +259,8 @@ class RosCodec:
     def __init__(self, version, opt):
         self.version = version
         self.store = get_typestore(Stores.ROS2_JAZZY if version == 2 else Stores.ROS1_NOETIC)
+        for name, text in SECOND_TYPES.items():
+            self.store.register(get_types_from_msg(text, name))
         self.raw = opt.raw
         self.profile, self.encoding, self.schema_encoding = (("ros1", "ros1", "ros1msg"), ("ros2", "cdr", "ros2msg"))[version - 1]
 
@@ -244,10 +279,16 @@ class RosCodec:
         return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame, **seq)
 
     def encode(self, t, i, image, format_name, size):
-        types, kind, stamp = self.store.types, t["kind"], int(t["header"][i])
+        types, kind, stamp = self.store.types, kind_of(t, i), int(t["header"][i])
         make = types[self.type_of(kind)]
-        if kind == "joints":
-            order = t["order"][i]
+        if kind == "joints2":
+            order = order_of(t, i)
+            message = make(header=self.header(stamp, i, "arm"), driver=DRIVER, velocity=t["velocity"][i][order],
+                           name=[JOINTS[j] for j in order], mode=3, position=t["values"][i][order])
+        elif kind == "scalar2":
+            message = make(mode=3, data=float(t["values"][i][0]))
+        elif kind == "joints":
+            order = order_of(t, i)
             velocity = t["velocity"][i][order] if t["velocity"].shape[1] else np.zeros(0)
             message = make(header=self.header(stamp, i, "arm"), name=[JOINTS[j] for j in order],
                            position=t["values"][i][order], velocity=velocity, effort=np.zeros(0))
@@ -287,6 +328,9 @@ class JsonCodec:
         stamp = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
         numbers = {"type": "array", "items": number}
         name, fields = {
+            "joints2": ("arm.JointsV2", {"driver": text, "position": numbers, "velocity": numbers, "timestamp": stamp,
+                                         "name": {"type": "array", "items": text}}),
+            "scalar2": ("arm.GripperV2", {"mode": {"type": "integer"}, "data": number}),
             "joints": ("arm.Joints", {"timestamp": stamp, "name": {"type": "array", "items": text}, "position": numbers, "velocity": numbers}),
             "multiarray": ("arm.Command", {"data": numbers}),
             "scalar": ("arm.Gripper", {"data": number}),
@@ -304,12 +348,15 @@ class JsonCodec:
         return name, json.dumps({"title": name, "type": "object", "properties": fields}).encode()
 
     def encode(self, t, i, image, format_name, size):
-        kind, stamp = t["kind"], int(t["header"][i])
+        kind, stamp = kind_of(t, i), int(t["header"][i])
         timestamp = {"timestamp": {"sec": stamp // NS, "nsec": stamp % NS}}
-        if kind == "joints":
-            order = t["order"][i]
+        if kind in ("joints", "joints2"):
+            order = order_of(t, i)
             velocity = t["velocity"][i][order].tolist() if t["velocity"].shape[1] else []
             message = timestamp | {"name": [JOINTS[j] for j in order], "position": t["values"][i][order].tolist(), "velocity": velocity}
+            message = {"driver": DRIVER} | dict(reversed(message.items())) if kind == "joints2" else message
+        elif kind == "scalar2":
+            message = {"mode": 3, "data": float(t["values"][i][0])}
         elif kind == "image" and self.raw:
             message = timestamp | {"frame_id": f"camera_{t['camera']}", "width": size[0], "height": size[1], "encoding": self.raw,
                                    "step": len(image) // size[1], "data": base64.b64encode(image).decode()}
@@ -333,16 +380,18 @@ class ProtobufCodec:
 
     profile, encoding, schema_encoding = "", "protobuf", "protobuf"
     KINDS = {"joints": "arm.Joints", "multiarray": "arm.Command", "scalar": "arm.Gripper", "image": "foxglove.CompressedImage",
-             "text": "arm.Text"}
+             "text": "arm.Text", "raw": "foxglove.RawImage", "joints2": "arm.JointsV2", "scalar2": "arm.GripperV2"}
 
     def __init__(self, opt):
+        self.raw = opt.raw
         field = descriptor_pb2.FieldDescriptorProto
         times = descriptor_pb2.FileDescriptorProto()
         timestamp_pb2.DESCRIPTOR.CopyToProto(times)
         arm = descriptor_pb2.FileDescriptorProto(name="arm.proto", package="arm", syntax="proto3", dependency=[times.name])
         foxglove = descriptor_pb2.FileDescriptorProto(name="foxglove/CompressedImage.proto", package="foxglove", syntax="proto3",
                                                       dependency=[times.name])
-        types = {"double": field.TYPE_DOUBLE, "string": field.TYPE_STRING, "bytes": field.TYPE_BYTES, "time": field.TYPE_MESSAGE}
+        types = {"double": field.TYPE_DOUBLE, "string": field.TYPE_STRING, "bytes": field.TYPE_BYTES, "time": field.TYPE_MESSAGE,
+                 "fixed32": field.TYPE_FIXED32, "int32": field.TYPE_INT32}
 
         def add(file, name, fields):
             message = file.message_type.add(name=name)
@@ -359,6 +408,12 @@ class ProtobufCodec:
         add(arm, "Text", {1: ("data", "string", False)})
         add(foxglove, "CompressedImage", {1: ("timestamp", "time", False), 4: ("frame_id", "string", False),
                                           2: ("data", "bytes", False), 3: ("format", "string", False)})
+        add(foxglove, "RawImage", {1: ("timestamp", "time", False), 7: ("frame_id", "string", False), 2: ("width", "fixed32", False),
+                                   3: ("height", "fixed32", False), 4: ("encoding", "string", False), 5: ("step", "fixed32", False),
+                                   6: ("data", "bytes", False)})
+        add(arm, "JointsV2", {1: ("timestamp", "time", False), 9: ("name", "string", True), 2: ("position", "double", True),
+                              4: ("velocity", "double", True), 3: ("driver", "string", False)})
+        add(arm, "GripperV2", {1: ("mode", "int32", False), 4: ("data", "double", False)})
         self.set = descriptor_pb2.FileDescriptorSet(file=[times, arm, foxglove])
         pool = descriptor_pool.DescriptorPool()
         for file in self.set.file:
@@ -366,23 +421,26 @@ class ProtobufCodec:
         self.types = {kind: message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for kind, name in self.KINDS.items()}
 
     def schema(self, kind):
-        return self.KINDS[kind], self.set.SerializeToString(deterministic=True)
+        return self.KINDS["raw" if kind == "image" and self.raw else kind], self.set.SerializeToString(deterministic=True)
 
     def encode(self, t, i, image, format_name, size):
-        kind, stamp = t["kind"], int(t["header"][i])
-        message = self.types[kind]()
+        kind, stamp = kind_of(t, i), int(t["header"][i])
+        message = self.types["raw" if kind == "image" and self.raw else kind]()
         if stamp >= 0:
             message.timestamp.seconds, message.timestamp.nanos = stamp // NS, stamp % NS
-        if kind == "joints":
-            order = t["order"][i]
+        if kind in ("joints", "joints2"):
+            order = order_of(t, i)
             message.name.extend(JOINTS[j] for j in order)
             message.position.extend(t["values"][i][order])
             message.velocity.extend(t["velocity"][i][order] if t["velocity"].shape[1] else [])
+        elif kind == "image" and self.raw:
+            message.frame_id, message.encoding, message.data = f"camera_{t['camera']}", self.raw, image
+            message.width, message.height, message.step = size[0], size[1], len(image) // size[1]
         elif kind == "image":
             message.frame_id, message.format, message.data = f"camera_{t['camera']}", format_name, image
         elif kind == "multiarray":
             message.data.extend(t["values"][i])
-        elif kind == "scalar":
+        elif kind in ("scalar", "scalar2"):
             message.data = float(t["values"][i][0])
         else:
             message.data = t["texts"][i]
@@ -416,9 +474,10 @@ def write_bag(opt, path, number, topics, order):
         writer.set_compression(BagWriter.CompressionFormat[opt.compression.upper()])
     writer.chunk_threshold = opt.chunk_kib * 1024
     with writer:
-        connections = [writer.add_connection(t["topic"], codec.type_of(t["kind"]), typestore=codec.store) for t in topics]
+        connections = [{kind: writer.add_connection(t["topic"], codec.type_of(kind), typestore=codec.store) for kind in kinds_of(t)}
+                       for t in topics]
         for k, i, data in encoded(opt, number, topics, order, codec):
-            writer.write(connections[k], int(topics[k]["log"][i]), data)
+            writer.write(connections[k][kind_of(topics[k], i)], int(topics[k]["log"][i]), data)
     for t in topics:
         t["publish"] = t["log"]
     if opt.no_summary:
@@ -435,9 +494,10 @@ def write_folder(opt, path, number, topics, order):
     for part in range(FILES_OF_A_FOLDER):
         inner = path / f"part_{part}"
         with FolderWriter(inner, version=9, storage_plugin=plugin) as writer:
-            connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+            connections = [{kind: writer.add_connection(t["topic"], ROS_TYPES[kind], typestore=codec.store) for kind in kinds_of(t)}
+                           for t in topics]
             for k, i, data in messages[part * size:(part + 1) * size]:
-                writer.write(connections[k], int(topics[k]["log"][i]), data)
+                writer.write(connections[k][kind_of(topics[k], i)], int(topics[k]["log"][i]), data)
         names.append(f"{path.name}_{part}.{ending}")
         (inner / f"part_{part}.{ending}").rename(path / names[-1])
         text = (inner / "metadata.yaml").read_text()
@@ -459,9 +519,10 @@ def write_db3(opt, path, number, topics, order):
         folder = path.with_suffix("")
         shutil.rmtree(folder, ignore_errors=True)
         with FolderWriter(folder, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
-            connections = [writer.add_connection(t["topic"], ROS_TYPES[t["kind"]], typestore=codec.store) for t in topics]
+            connections = [{kind: writer.add_connection(t["topic"], ROS_TYPES[kind], typestore=codec.store) for kind in kinds_of(t)}
+                           for t in topics]
             for k, i, data in messages:
-                writer.write(connections[k], int(topics[k]["log"][i]), data)
+                writer.write(connections[k][kind_of(topics[k], i)], int(topics[k]["log"][i]), data)
         (folder / f"{folder.name}.db3").rename(path)
         shutil.rmtree(folder)
     else:
@@ -524,13 +585,15 @@ def write(opt, path, number, topics, order):
     channels = []
     schemas = {}
     for t in topics:
-        name, text = codec.schema(t["kind"])
-        if name not in schemas:
-            schemas[name] = writer.register_schema(name=name, encoding=codec.schema_encoding, data=text)
-        channels.append(writer.register_channel(topic=t["topic"], message_encoding=codec.encoding, schema_id=schemas[name]))
+        channels.append({})
+        for kind in kinds_of(t):
+            name, text = codec.schema(kind)
+            if name not in schemas:
+                schemas[name] = writer.register_schema(name=name, encoding=codec.schema_encoding, data=text)
+            channels[-1][kind] = writer.register_channel(topic=t["topic"], message_encoding=codec.encoding, schema_id=schemas[name])
     for k, i, data in encoded(opt, number, topics, order, codec):
         t = topics[k]
-        writer.add_message(channels[k], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i, data=data)
+        writer.add_message(channels[k][kind_of(t, i)], log_time=int(t["log"][i]), publish_time=int(t["publish"][i]), sequence=i, data=data)
     if opt.ranges_in == "metadata":
         for entry in ranges(opt, number, topics):
             writer.add_metadata("episodes", {key: str(value) for key, value in entry.items()})
@@ -576,7 +639,7 @@ def save_truth(opt, path, number, topics, whole, in_cut_chunk):
         present = np.where(place < whole, 1, np.where(place < whole + in_cut_chunk, 2, 0)).astype(np.uint8)
         arrays |= {f"{k}/log_time_ns": t["log"], f"{k}/publish_time_ns": t["publish"], f"{k}/header_stamp_ns": t["header"],
                    f"{k}/write_order": place, f"{k}/present": present}
-        for key in ("values", "velocity", "jpeg_crc32", "jpeg_size"):
+        for key in ("values", "velocity", "carried", "jpeg_crc32", "jpeg_size"):
             if key in t:
                 arrays[f"{k}/{key}"] = t[key]
     stem = path.with_suffix("")
@@ -607,6 +670,8 @@ def main(argv=None):
     p.add_argument("--gaps", action="store_true", help="the joints and the last camera are silent for 0.4 s")
     p.add_argument("--out-of-order", action="store_true", help="8 %% of the messages reach the file up to 0.15 s late")
     p.add_argument("--shuffle-joints", action="store_true", help="the joints stand in another order in each message")
+    p.add_argument("--types", action="store_true", help="from the middle on, the joints and the gripper have another type")
+    p.add_argument("--parts", action="store_true", help="each message of the joints has some of them")
     p.add_argument("--no-summary", action="store_true", help="no index and no summary at the end")
     p.add_argument("--cut", action="store_true", help="cut short in the middle of a chunk")
     p.add_argument("--pauses", type=int, default=0, help="silences of all topics, 1.2 s each")
@@ -621,11 +686,13 @@ def main(argv=None):
     opt = p.parse_args(argv)
     opt.width, opt.height = map(int, opt.size.split("x"))
     opt.raw = opt.image.removeprefix("raw-") if opt.image.startswith("raw-") else None
-    opt.format_name = "16UC1; compressedDepth png" if opt.image == "depth-png" else opt.image
+    opt.format_name = opt.image
+    if opt.image == "depth-png":
+        opt.format_name = "png" if opt.format == "protobuf" else "16UC1; compressedDepth png"
     if (opt.cut or opt.no_summary) and ("db3" in opt.format or opt.format == "folder"):
         p.error(f"--format {opt.format} has no chunks to cut and no summary to leave out")
-    if opt.format == "protobuf" and opt.image not in ("jpeg", "png"):
-        p.error("--format protobuf has pictures as files only")
+    if opt.format == "db3-old" and opt.types:
+        p.error("--format db3-old has no definitions, and --types needs them")
     if opt.format == "protobuf" and opt.poses:
         p.error("--format protobuf has no poses")
     opt.out.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 [`Recording`] stands in for a truth file where a recording has none: real ones. It shares nothing with the program under test.
 """
-import base64, json, sqlite3, zlib
+import base64, io, json, sqlite3, zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap_protobuf.decoder import DecoderFactory as ProtobufFactory
 from mcap_ros2.decoder import DecoderFactory
+from PIL import Image
 from rosbags.rosbag1 import Reader as BagReader
 from rosbags.rosbag2 import Reader as FolderReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -140,6 +141,21 @@ def stamp(message):
 def picture(message):
     data = field(message, "data")
     return base64.b64decode(data) if isinstance(data, str) else bytes(data)
+
+
+def pixels(message):
+    """A picture message as a loader must see it, before anything is done to it: red, green and blue, or 16-bit distances."""
+    encoding = field(message, "encoding")
+    if encoding is None:
+        data = picture(message)
+        return np.asarray(Image.open(io.BytesIO(data[data.find(b"\x89PNG") :] if "PNG" in repr(data[:20]) else data)))
+    width, height, step = (int(field(message, name)) for name in ("width", "height", "step"))
+    rows = np.frombuffer(picture(message), np.uint8).reshape(height, step)
+    if encoding in ("16UC1", "mono16"):
+        return np.ascontiguousarray(rows[:, : 2 * width]).view("<u2")
+    channels = "l" if encoding == "mono8" else encoding.rstrip("8")
+    shown = rows[:, : len(channels) * width].reshape(height, width, len(channels))
+    return np.ascontiguousarray(shown[..., [channels.find(letter) if "l" not in channels else 0 for letter in "rgb"]])
 
 
 class Recording:

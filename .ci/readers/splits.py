@@ -11,13 +11,11 @@ FOREVER = 2**64 - 1
 
 
 def episodes(truth, mapping):
-    """Every episode that must come out of a recording, in their order, and how many are left out. An episode that fails as it
-    was asked to fails the recording: then there is none."""
+    """Every episode that must come out of a recording, in their order, and how many are left out. One that fails as it was asked to
+    is left out; a recording that is one episode then has none."""
     rules = mapping.get("episodes", {})
     found = [Episode(truth, mapping, b) for b in bounds(truth, mapping)]
-    if any(e.failed is not None for e in found):
-        return [], 0
-    kept = [e for e in found if e.length >= rules.get("min_frames", 1)]
+    kept = [e for e in found if e.failed is None and e.length >= rules.get("min_frames", 1)]
     return kept, len(found) - len(kept)
 
 
