@@ -11,7 +11,7 @@ those of the frames around, the task by its text, timestamps exactly frame_index
 statistics of each episode are computed again by numpy. Ends with a line that begins with OK, or with the first differences and
 exit code 1. It does not check the layout: `check_structure.py` does.
 """
-import argparse, io, json, sys, tomllib, zlib
+import argparse, hashlib, io, json, sys, tomllib, zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 
 import videos
 from grid import Truth
-from recording import Recording, decoded, picture, pixels
+from recording import Recording, decoded, folder_files, picture, pixels
 from splits import episodes as episodes_of
 
 SHOWN = 12
@@ -232,9 +232,19 @@ def compare_statistics(report, name, table, row, want, films):
                 report.lines.append(f"{name}: stats/{feature}/{s}: is {got(s).tolist()}, must be {v.tolist()}")
 
 
-def compare_sync(report, name, entry, want, recording):
+def digest(path):
+    """What the card has of a recording beside its size: of each of its files the size, and a MiB of both ends."""
+    made = hashlib.sha256()
+    for file in folder_files(path) if path.is_dir() else [path]:
+        data = file.read_bytes()
+        made.update(f"{len(data)}\n".encode() + data[: 1 << 20] + data[-(1 << 20) :])
+    return made.hexdigest()
+
+
+def compare_sync(report, name, entry, want, recording, source):
     """An entry of sync.json: whose it is, where it stands, what was dropped, and how far frames and messages lay apart."""
     report.same(f"{name}: source in sync.json", Path(entry["source"]).name, recording)
+    report.same(f"{name}: digest in sync.json", entry["source_digest"], digest(source))
     sync = entry["sync"]
     report.same(f"{name}: first and last grid frame in sync.json", [sync["start_ns"], sync["end_ns"]], [want.times[0], want.times[-1]])
     report.same(f"{name}: grid frames in sync.json", sync["grid_frames"], want.grid)
@@ -283,7 +293,7 @@ def check(root, mapping, truths, sources):
         compare(report, name, table, want, info["fps"], tasks, films, edited)
         if not report.lines:
             compare_statistics(report, name, table, row, want, films)
-        compare_sync(report, name, entry, want, recording)
+        compare_sync(report, name, entry, want, recording, sources[recording])
     if report.lines:
         raise Differences(report.lines)
     dropped = sum(e.dropped for *_, e in wanted)

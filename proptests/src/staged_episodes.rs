@@ -170,6 +170,7 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
         version: STAGED_VERSION,
         source: episode.source.clone(),
         source_bytes: 1234,
+        source_digest: "d1".into(),
         fps: 10,
         robot_type: Some("so101".into()),
         task: episode.task.clone(),

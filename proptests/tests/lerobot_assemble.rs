@@ -220,6 +220,33 @@ fn o2_info_json_comes_last_and_another_datasets_goes_first() {
 }
 
 #[test]
+fn episodes_that_were_left_out_are_listed_by_name_beside_recordings_that_were_skipped() {
+    let (staging, prefixes) = staged(&episodes());
+    let key = "jobs/2/e000/episode.json";
+    let mut staged: serde_json::Value = serde_json::from_slice(&staging.read(key, 1 << 20).unwrap()).unwrap();
+    staged["left_out"] =
+        serde_json::json!([{ "episode": "episode 2 of 3 (1 s to 2 s)", "reason": "too | dark" }]);
+    staging.put(key, &serde_json::to_vec(&staged).unwrap()).unwrap();
+    let out = MemoryStorage::new();
+    run_all(&mut AssembleWork::open(staging, &prefixes, Arc::new(out.clone()), options()).unwrap());
+    let listed: serde_json::Value =
+        serde_json::from_slice(&out.snapshot()["meta/roboflow/skipped.json"]).unwrap();
+    let expected = serde_json::json!([
+        { "source": "b.mcap", "episode": "episode 2 of 3 (1 s to 2 s)", "reason": "too | dark" },
+        { "source": "broken.mcap", "reason": "no chunk in it" },
+    ]);
+    assert_eq!(listed, expected);
+    let card = String::from_utf8(out.snapshot()["README.md"].to_vec()).unwrap();
+    assert!(
+        card.contains(
+            "| b.mcap | episode 2 of 3 (1 s to 2 s) | too \\| dark |\n| broken.mcap | all | no chunk in it |"
+        ),
+        "{card}"
+    );
+    assert!(card.contains("| 0 | a.mcap | 1234 | 25 | 0 | d1 |"), "{card}");
+}
+
+#[test]
 fn a_row_group_is_an_episode_or_bounded_in_bytes() {
     let mut large = Episode::new("b.mcap", 40, "pick", 1);
     large.padding = 1_500_000;

@@ -124,6 +124,7 @@ mod tests {
             version: STAGED_VERSION,
             source: "r".to_owned(),
             source_bytes: 0,
+            source_digest: String::new(),
             fps: 1,
             robot_type: None,
             task: "t".to_owned(),

@@ -99,6 +99,7 @@ impl RecordingWork {
                 version: STAGED_VERSION,
                 source: source_name.to_owned(),
                 source_bytes: recording.size_bytes(),
+                source_digest: digest.clone(),
                 fps: mapping.fps,
                 robot_type: mapping.robot_type.clone(),
                 task,

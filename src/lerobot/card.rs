@@ -160,9 +160,10 @@ fn recordings(text: &mut String, parts: &[Part]) {
             entry.source_bytes.to_string(),
             entry.frames.to_string(),
             dropped.to_string(),
+            cell(&entry.source_digest),
         ]
     });
-    table(text, "Recordings", &["episode", "recording", "bytes", "frames", "dropped"], rows);
+    table(text, "Recordings", &["episode", "recording", "bytes", "frames", "dropped", "digest"], rows);
 }
 
 /// How well the topics met the frame grid, over all episodes.
@@ -278,6 +279,7 @@ mod tests {
             episode_index: 0,
             source: source.into(),
             source_bytes: 7,
+            source_digest: "5e".into(),
             frames: 3,
             sync: SyncReport::default(),
             warnings: Vec::new(),
@@ -306,7 +308,7 @@ mod tests {
         let part = Part { entries: vec![entry("a|b\n# <b>`x`.mcap")], ..Part::default() };
         let info = Info::new(10, Some("so|101"), &[], Totals { episodes: 1, frames: 3, tasks: 1 });
         let card = card(&info, &["pick | place\n---".to_owned()], &[part]);
-        assert!(card.contains("| 0 | a\\|b \\# \\<b\\>\\`x\\`.mcap | 7 | 3 | 0 |\n"), "{card}");
+        assert!(card.contains("| 0 | a\\|b \\# \\<b\\>\\`x\\`.mcap | 7 | 3 | 0 | 5e |\n"), "{card}");
         assert!(card.contains("# so\\|101 recordings\n") && card.contains("| 0 | pick \\| place --- |\n"));
         assert_eq!(card.matches("\n---\n").count(), 1, "the end of the front matter");
     }

@@ -57,6 +57,9 @@ pub struct StagedEpisode {
     pub source: String,
     /// The recording's size in bytes.
     pub source_bytes: u64,
+    /// What tells the recording from others, in hexadecimal: see `deploy/datasets.md`.
+    #[serde(default)]
+    pub source_digest: String,
     /// Frames a second.
     pub fps: u32,
     /// The robot, if the mapping names it.

@@ -12,6 +12,7 @@ mod bag;
 mod catalog;
 mod chunk;
 mod db3;
+mod digest;
 mod error;
 mod fields;
 mod file;
@@ -24,6 +25,7 @@ mod reader;
 pub mod rosbag2;
 mod walk;
 
+pub use digest::DIGEST_END_BYTES;
 pub use error::SourceError;
 pub use reader::Reader;
 pub use walk::Walked;

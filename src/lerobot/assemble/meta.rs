@@ -23,6 +23,8 @@ pub(in crate::lerobot) struct SyncEntry {
     pub(in crate::lerobot) episode_index: u64,
     pub(in crate::lerobot) source: String,
     pub(in crate::lerobot) source_bytes: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(in crate::lerobot) source_digest: String,
     pub(in crate::lerobot) frames: u64,
     pub(in crate::lerobot) sync: SyncReport,
     pub(in crate::lerobot) warnings: Vec<String>,
@@ -135,8 +137,16 @@ impl AssembleWork {
             check(stop)?;
             let key = format!("{}{EPISODE_FILE}", episode.folder);
             let staged: StagedEpisode = read_json(self.staging.as_ref(), &key)?;
-            let StagedEpisode { source, source_bytes, frames, sync, warnings, .. } = staged;
-            Ok(SyncEntry { episode_index: number, source, source_bytes, frames, sync, warnings })
+            let StagedEpisode { source, source_bytes, source_digest, frames, sync, warnings, .. } = staged;
+            Ok(SyncEntry {
+                episode_index: number,
+                source,
+                source_bytes,
+                source_digest,
+                frames,
+                sync,
+                warnings,
+            })
         };
         (self.plan.before..).zip(&self.plan.episodes).map(entry).collect()
     }

@@ -122,6 +122,7 @@ mod tests {
             version: STAGED_VERSION,
             source: String::new(),
             source_bytes: 0,
+            source_digest: String::new(),
             fps: 30,
             robot_type: None,
             task: String::new(),
