@@ -7,7 +7,7 @@ For each case: recordings with a known truth, or real ones; `roboflow run`, `rob
 `check_values.py`. The cases cover encodings, compressions, alignments, clocks, policies, and recordings that are damaged. It
 ends with a line of counts, and exit code 1 if a case failed. --keep FOLDER keeps the files of all cases.
 """
-import argparse, shutil, subprocess, sys, tempfile, time
+import argparse, json, shutil, subprocess, sys, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -248,6 +248,21 @@ def prepare(case, seed, folder):
     return recordings, truths, path
 
 
+def previewed(program, recordings, mapped, out):
+    """`inspect --mapping` must say beforehand what the conversion then does."""
+    info = json.loads((out / "meta/info.json").read_text())
+    sync = json.loads((out / "meta/roboflow/sync.json").read_text())
+    said = [json.loads(expect(call("inspect", program, "inspect", r, "--mapping", mapped, "--json")).stdout) for r in recordings]
+    episodes = [e for one in said for e in one["episodes"]]
+    if [(e["frames"], e["sync"]) for e in episodes] != [(e["frames"], e["sync"]) for e in sync]:
+        raise Failed("inspect --mapping shows other episodes than were converted")
+    for one in said:
+        for f in one["features"]:
+            of = info["features"][f["name"]]
+            if (f["dtype"], f["shape"], f["names"]) != (of["dtype"], of["shape"], of["names"]):
+                raise Failed(f"inspect --mapping shows {f}, and the dataset has {of}")
+
+
 def convert(program, case, seed, folder):
     """One case to its dataset. Returns what the checkers say."""
     recordings, truths, mapped = prepare(case, seed, folder)
@@ -259,6 +274,8 @@ def convert(program, case, seed, folder):
             raise Failed(f"run: must fail with {case.exit_code} and publish nothing; it ended with {ran.returncode}\n{ran.tail}")
         return "refused as it must be"
     expect(ran)
+    if mapped and not case.v21:
+        previewed(program, recordings, mapped, out)
     doctor = Path(sys.executable).with_name("lerobot-doctor")
     if case.v21:
         expect(call("lerobot-doctor", doctor, "check", out))

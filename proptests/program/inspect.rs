@@ -58,3 +58,29 @@ fn what_is_piped_has_no_colours_and_is_ascii_unless_the_locale_says_more() {
     lab.program = lab.program.with_env([("LC_ALL", "C")]);
     assert_eq!(lab.run("inspect in/r0.mcap").stdout, plain.stdout, "the first that is set decides");
 }
+
+#[test]
+fn a_mapping_is_tried_out_without_converting() {
+    let lab = Lab::with(1, &short());
+    fs::write(lab.path("m.toml"), lab.run("inspect in/r0.mcap --suggest").stdout).unwrap();
+    let shown = lab.run("inspect in/r0.mcap --mapping m.toml");
+    shown.expect_code(0);
+    assert!(
+        shown.stdout.contains("by m.toml: 1 episode") && shown.stdout.contains("observation.state"),
+        "{}",
+        shown.stdout
+    );
+    let json = lab.run("inspect in/r0.mcap --mapping m.toml --json");
+    let preview: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert!(
+        preview["frames"].as_u64().unwrap() > 5 && preview["episodes"][0]["sync"]["grid_frames"].is_u64(),
+        "{preview}"
+    );
+    let text = fs::read_to_string(lab.path("m.toml")).unwrap();
+    fs::write(lab.path("bad.toml"), text.replace("field = \"", "field = \"no_")).unwrap();
+    let refused = lab.run("inspect in/r0.mcap --mapping bad.toml");
+    refused.expect_code(65);
+    assert!(refused.stderr.contains("bad.toml:") && refused.stdout.is_empty(), "{}", refused.stderr);
+    lab.run("inspect in/r0.mcap --mapping none.toml").expect_code(66);
+    lab.run("inspect in/r0.mcap --format v2.1").expect_code(78);
+}

@@ -4,11 +4,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests end when something is wrong")]
 
+use mcap::WriteOptions;
 use roboflow::convert::StopFlag;
-use roboflow::convert::inspect::{Look, Options, Report, inspect};
+use roboflow::convert::inspect::{Look, Options, Report, inspect, preview};
+use roboflow::convert::mapping::Mapping;
 use roboflow::convert::source::Recording;
 use roboflow::storage::fs::FsStorage;
-use roboflow_proptests::recordings::data_folder;
+use roboflow_proptests::recordings::{CountingStorage, Written, data_folder, write_mcap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,4 +94,20 @@ fn the_same_recording_in_other_files_has_the_same_numbers() {
         report.topics.iter().map(of_topic).collect::<Vec<_>>()
     };
     assert_eq!(of("rosbagjs/example-lz4.bag"), of("rosbagjs/example-bz2.bag"));
+}
+
+#[test]
+fn a_preview_reads_no_more_than_the_index_and_the_first_frame() {
+    const NUMBER: &str = r#"{"type":"object","properties":{"x":{"type":"number"},"pad":{"type":"string"}}}"#;
+    let body = format!(r#"{{"x":1.5,"pad":"{}"}}"#, "p".repeat(1_000));
+    let said: Vec<Written<'_>> = (0..5_000).map(|k| ("/x", k * 1_000_000, body.as_bytes())).collect();
+    let options = WriteOptions::new().compression(None).chunk_size(Some(64 << 10));
+    let file = write_mcap(options, ("S", "jsonschema", NUMBER, "json"), &said).unwrap();
+    let storage = CountingStorage::with("x.mcap", &file).unwrap();
+    let text = "fps = 30\n[task]\ntext = \"t\"\n[[feature]]\nname = \"s\"\nsource = [{ topic = \"/x\", field = \"x\" }]\n";
+    let mapping = Mapping::parse("m.toml", text).unwrap();
+    let shown = preview(&storage.shared(), "x.mcap", &mapping, &StopFlag::default()).unwrap();
+    assert_eq!((shown.frames, shown.episodes.len()), (150, 1));
+    let read: usize = storage.take_reads().iter().map(|(_, length)| length).sum();
+    assert!(read * 7 < file.len(), "{read} of {} bytes", file.len());
 }

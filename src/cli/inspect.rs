@@ -1,10 +1,13 @@
-//! `roboflow inspect`: what a recording holds, as text, JSON or a page, or the mapping that would be inferred from it.
+//! `roboflow inspect`: what a recording holds, as text, JSON or a page, the mapping that would be inferred from it, or what a
+//! mapping would make of it.
 
 use super::exit::{Code, Failure, OrExit, Outcome, input_failure, storage_code};
+use super::mapping::MappingArgs;
 use super::output::{self, notice};
 use super::storage::StorageArgs;
 use crate::convert::infer::infer;
-use crate::convert::inspect::{Look, Options, Report, inspect};
+use crate::convert::inspect::{Look, Options, Report, inspect, preview};
+use crate::convert::mapping::Mapping;
 use crate::convert::source::Recording;
 use crate::error::{Class, Classified};
 use crate::recordings::{self, Kind};
@@ -12,13 +15,14 @@ use crate::storage::{self, Places, SharedStorage, StorageError, from_io, is_loca
 use crate::work::{StopFlag, WorkError};
 use clap::Args;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
   roboflow inspect demo.mcap
   roboflow inspect s3://robots/2026-11-21/demo.mcap --html demo.html
   roboflow inspect demo.mcap --suggest > robot.toml
+  roboflow inspect demo.mcap --mapping robot.toml
   roboflow inspect demo.mcap --json | jq '.topics[] | .name, .rate_hz'
 
 Times are taken from the recording's index. --details and --html read every message: latencies, the order of stamps, sizes, \
@@ -37,6 +41,11 @@ pub(super) struct InspectArgs {
     /// Print the mapping that would be inferred, instead of what the recording holds
     #[arg(long)]
     suggest: bool,
+    /// Show what this mapping would make of it: features, episodes, what is dropped or left out. Converts nothing
+    #[arg(long, value_name = "MAPPING", conflicts_with_all = ["suggest", "html", "details"])]
+    mapping: Option<PathBuf>,
+    #[command(flatten)]
+    options: MappingArgs,
     /// Print JSON
     #[arg(long, conflicts_with = "suggest")]
     json: bool,
@@ -55,8 +64,15 @@ pub(super) struct InspectArgs {
 
 pub(super) fn run(args: &InspectArgs) -> Outcome {
     let (places, stop) = (args.storage.places(), StopFlag::default());
+    if let (None, Some(option)) = (&args.mapping, args.options.first()) {
+        return Err(Failure::new(Code::Config, format!("{option} goes with --mapping only")));
+    }
+    if let Some(mapping) = &args.mapping {
+        return with_mapping(args, mapping, &places, &stop);
+    }
     let page = args.html.as_deref().map(|html| Page::at(html, &args.file)).transpose()?;
-    let recording = open(&args.file, &places, &stop)?;
+    let (storage, key) = place(&args.file, &places, &stop)?;
+    let recording = Recording::open(storage, &key, &stop).map_err(|error| work_failure(error.into()))?;
     if args.suggest {
         let inferred = infer(&recording, &stop).map_err(work_failure)?;
         inferred.notes.iter().for_each(|note| notice(note));
@@ -79,14 +95,26 @@ pub(super) fn run(args: &InspectArgs) -> Outcome {
     Ok(Code::Ok)
 }
 
+/// What a mapping would make of the recording.
+fn with_mapping(args: &InspectArgs, mapping: &Path, places: &Places, stop: &StopFlag) -> Outcome {
+    let text = args.options.read(mapping)?;
+    let mapping = Mapping::parse(&mapping.display().to_string(), &text).or_exit(Code::Config)?;
+    let (storage, key) = place(&args.file, places, stop)?;
+    let preview = preview(&storage, &key, &mapping, stop).map_err(work_failure)?;
+    if args.json {
+        output::json(&preview)?;
+    } else {
+        output::text(&preview.render(look(args.ascii)))?;
+    }
+    Ok(Code::Ok)
+}
+
 /// A file by its path whatever its name; what is in a bucket, and a folder, by the rules of every command.
-fn open(typed: &str, places: &Places, stop: &StopFlag) -> Outcome<Recording> {
-    let (storage, key) =
-        match is_local(typed).then(|| local_path(typed)).transpose().or_exit(Code::NoInput)? {
-            Some(path) if !path.is_dir() => file(&path, places, stop)?,
-            _ => found(typed, places, stop)?,
-        };
-    Recording::open(storage, &key, stop).map_err(|error| work_failure(error.into()))
+fn place(typed: &str, places: &Places, stop: &StopFlag) -> Outcome<(SharedStorage, String)> {
+    match is_local(typed).then(|| local_path(typed)).transpose().or_exit(Code::NoInput)? {
+        Some(path) if !path.is_dir() => file(&path, places, stop),
+        _ => found(typed, places, stop),
+    }
 }
 
 fn file(path: &Path, places: &Places, stop: &StopFlag) -> Outcome<(SharedStorage, String)> {

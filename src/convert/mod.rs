@@ -7,6 +7,7 @@ pub mod align;
 mod bind;
 mod blueprint;
 pub mod crew;
+mod decided;
 pub mod decode;
 mod episode;
 mod field;

@@ -5,18 +5,16 @@
 //! only what it was asked for.
 
 use super::ahead::Ahead;
-use super::bind::{Bound, bind};
 use super::blueprint::{Blueprint, Made};
 use super::crew::{Crew, Member};
+use super::decided::Decided;
 use super::episode::{Episode, Episodes};
 use super::mapping::Mapping;
-use super::planned::{self, AllPlanned, Planned, plan_all};
-use super::rows::Sources;
+use super::planned::Planned;
 use super::segment::non_finite_warnings;
-use super::source::{Recording, TopicId};
 use super::spent::{Spent, timed};
 use super::video::Cameras;
-use super::{SegmentDone, StopFlag, Work, WorkError, jumps, partial, shape};
+use super::{SegmentDone, StopFlag, Work, WorkError};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode};
 use crate::storage::SharedStorage;
 use std::collections::{BTreeMap, HashSet};
@@ -43,7 +41,7 @@ pub struct RecordingWork {
 
 impl RecordingWork {
     /// Opens the recording `key` of `input` and plans its conversion: reads its summary (or scans it, when it has
-    /// none), the indexes of the mapped topics, and the messages of the first kept frame.
+    /// none), the indexes of the mapped topics, the messages of the first kept frame, and both ends of each file.
     ///
     /// `source_name` is what the dataset orders episodes by; segments go to `prefix` (ending with `/`) in `staging`. Once
     /// the first one is run, those after it are made ahead, by a thread of its own and the crew.
@@ -71,34 +69,18 @@ impl RecordingWork {
                 "a segment of {segment_frames} frames is not allowed: 1 to {SEGMENT_FRAMES_MAX} are"
             )));
         }
-        let recording = Recording::open(SharedStorage::clone(&input), key, stop)?;
-        let mut bound = bind(mapping, &recording, stop)?;
-        let messages = recording.index(&bound.topics, mapping.time, stop)?;
-        let name = |id: &TopicId| recording.topics().get(id.0).map(|topic| topic.name.clone());
-        let names = bound.topics.iter().map(|id| name(id).unwrap_or_default()).collect();
-        let lanes = std::mem::take(&mut bound.lanes);
-        let mut sources = Sources { recording: recording.clone(), messages, names, lanes };
-        let clocks = jumps::warnings(mapping, &mut sources);
-        partial::spread(&mut sources, &mut bound, stop)?;
-        let Bound { topics, mut taps, features: bound, .. } = bound;
-        let AllPlanned { episodes: planned, mut left_out } =
-            plan_all(mapping, &sources, &topics, &input, stop)?;
-        // The first kept frame fixes the lengths, names and geometry that all others must have.
-        if let Some(Planned { plan: first, .. }) = planned.first() {
-            sources.read(&mut recording.reader(), &mut taps, first, &first.kept.frames(0..1), stop)?;
-        }
-        let features = shape::features(mapping, &bound, &taps)?;
+        let Decided { sources, taps, bound, features, episodes: planned, mut left_out, mut warnings } =
+            Decided::open(&input, key, mapping, stop)?;
+        let (source_bytes, digest) = (sources.recording.size_bytes(), sources.recording.digest()?);
         let cameras = Cameras::open(mapping, &features, stop)?;
         let mut episodes = Episodes::new(segment_frames);
         // What concerns the recording is said once, with its first episode.
-        let mut warnings: Vec<String> =
-            recording.warnings().iter().cloned().chain(clocks).chain(planned::warnings(&left_out)).collect();
         for Planned { plan, task } in planned {
             let (warnings, left_out) = (std::mem::take(&mut warnings), std::mem::take(&mut left_out));
             episodes.push(prefix, plan, |plan, segments| StagedEpisode {
                 version: STAGED_VERSION,
                 source: source_name.to_owned(),
-                source_bytes: recording.size_bytes(),
+                source_bytes,
                 source_digest: digest.clone(),
                 fps: mapping.fps,
                 robot_type: mapping.robot_type.clone(),

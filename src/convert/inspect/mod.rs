@@ -6,12 +6,14 @@
 mod details;
 mod histogram;
 mod html;
+mod preview;
 mod table;
 mod timeline;
 mod times;
 
 pub use details::{Details, Latency, MAX_TOPICS, Order, Picture};
 pub use histogram::Bar;
+pub use preview::{EpisodePreview, FeaturePreview, Preview, preview};
 pub use times::{Gap, Times};
 
 use super::decode::{Count, FieldInfo, Schema};

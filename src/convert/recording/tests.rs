@@ -13,6 +13,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 mod partial;
+mod preview;
 mod split;
 mod types;
 mod videos;
