@@ -31,6 +31,7 @@ use progress::Progress;
 use roboflow_fsm::Input;
 use roboflow_fsm::effect::Exit;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, thread};
@@ -202,16 +203,18 @@ impl Plan {
         let note = RunNote::new(recipe, &found);
         output.claim(&note).map_err(output_failure)?;
         if request.workers.is_none() {
-            config.machines = default_machines(found.objects.len());
+            let machines = default_machines(found.objects.len()).get();
+            config.machines =
+                u32::try_from(machines).unwrap_or(config::MAX_MACHINES).min(config::MAX_MACHINES);
         }
         Ok(Self { note, output, config })
     }
 }
 
-/// One a core, at most one a recording.
-fn default_machines(recordings: usize) -> u32 {
-    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    u32::try_from(cores.min(recordings)).unwrap_or(1).clamp(1, config::MAX_MACHINES)
+/// How many recordings are converted at once: one a core, at most all.
+pub(crate) fn default_machines(recordings: usize) -> NonZeroUsize {
+    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    NonZeroUsize::new(recordings).map_or(NonZeroUsize::MIN, |recordings| recordings.min(cores))
 }
 
 fn output_failure(error: OutputError) -> Failure {

@@ -4,6 +4,7 @@
 //! It drives the conversion as a worker does, without a queue: what a queue costs is [`super::queue`]'s business.
 
 mod limits;
+mod workers;
 
 use super::process;
 use super::robot::{JOINTS, Robot, camera_topic};
@@ -13,6 +14,7 @@ use crate::convert::mapping::Mapping;
 use crate::convert::recording::{RecordingWork, SEGMENT_FRAMES};
 use crate::convert::spent::Spent;
 use crate::lerobot::assemble::{AssembleOptions, AssembleWork};
+use crate::run::default_machines;
 use crate::storage::fs::FsStorage;
 use crate::storage::{SharedStorage, Storage};
 use crate::work::{StopFlag, Work};
@@ -67,6 +69,8 @@ pub struct Plan {
     pub recordings: u32,
     /// Threads that decode and encode.
     pub threads: NonZeroUsize,
+    /// Recordings that are converted at once; as many as the `run` command would when left out.
+    pub workers: Option<NonZeroUsize>,
     /// How often all is measured; the fastest of each counts.
     pub rounds: u32,
 }
@@ -78,6 +82,8 @@ pub struct Report {
     pub kind: Kind,
     /// Threads that decode and encode.
     pub threads: usize,
+    /// Recordings that were converted at once.
+    pub workers: usize,
     /// Threads that wanted to run on this machine in the minute before, by all its processes.
     pub load: Option<f64>,
     /// Bytes of the recordings.
@@ -98,6 +104,9 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// The conversion's rate as a part of the slowest limit's.
     pub of_slowest_limit: f64,
+    /// Of videos, the conversion's rate as a part of that of decoding and encoding one after the other, each by all
+    /// threads: nobody who has to decode what is encoded is faster.
+    pub of_decode_and_encode: Option<f64>,
     /// Staging to the dataset.
     pub assemble: Measured,
     /// Bytes of the dataset.
@@ -159,6 +168,8 @@ pub fn run(folder: &Path, plan: &Plan) -> Result<Report, BenchError> {
 struct Bench {
     folder: SharedStorage,
     crew: Crew,
+    /// Recordings that are converted at once.
+    workers: NonZeroUsize,
     mapping: Mapping,
     keys: Vec<String>,
     bytes: u64,
@@ -178,6 +189,17 @@ struct Round {
     copy: Duration,
 }
 
+/// What one recording gave.
+struct Converted {
+    frames: u64,
+    spent: Spent,
+}
+
+/// Where a recording's segments go.
+fn prefix(number: usize) -> String {
+    format!("{STAGING}/{number:03}/")
+}
+
 impl Bench {
     fn set_up(folder: &Path, plan: &Plan) -> Result<Self, BenchError> {
         let storage = FsStorage::create(folder)?;
@@ -195,7 +217,8 @@ impl Bench {
         }
         let mapping = Mapping::parse("the bench's mapping", &mapping(plan.robot.cameras, plan.kind))
             .map_err(BenchError::made)?;
-        Ok(Self { folder: Arc::new(storage), crew, mapping, keys, bytes })
+        let workers = plan.workers.unwrap_or_else(|| default_machines(keys.len()));
+        Ok(Self { folder: Arc::new(storage), crew, workers, mapping, keys, bytes })
     }
 
     fn round(&self, plan: &Plan) -> Result<Round, BenchError> {
@@ -204,34 +227,38 @@ impl Bench {
         self.folder.delete_all(&format!("{OUT}/"))?;
         let peak = process::reset_peak();
         let (began, cpu) = (Instant::now(), process::cpu_time());
-        let (mut frames, mut spent, mut prefixes) = (0, Spent::default(), Vec::new());
-        for (number, key) in self.keys.iter().enumerate() {
-            let prefix = format!("{STAGING}/{number:03}/");
-            let mut work = RecordingWork::open(
-                Arc::clone(&self.folder),
-                key,
-                key,
-                Arc::clone(&self.folder),
-                &prefix,
-                &self.mapping,
-                SEGMENT_FRAMES,
-                &self.crew,
-                &stop,
-            )?;
-            for segment in 0..work.segments() {
-                work.run(segment, &stop)?;
-            }
-            frames += work.frames();
-            spent += work.spent();
-            prefixes.push(prefix);
-        }
+        let converted =
+            workers::each(self.workers, &self.keys, |number, key| self.convert(number, key, &stop))?;
         let convert = began.elapsed();
         let cpu = process::cpu_time().saturating_sub(cpu);
         let peak_bytes = process::peak_bytes().filter(|_| peak);
+        let converted: Vec<Converted> = converted.into_iter().flatten().collect();
+        let frames = converted.iter().map(|one| one.frames).sum();
+        let spent = converted.iter().map(|one| one.spent).sum();
+        let prefixes: Vec<String> = (0..self.keys.len()).map(prefix).collect();
         let limits = Limits::measure(self, plan, &prefixes)?;
         let (assemble, dataset_bytes) = self.assemble(&prefixes, &stop)?;
         let copy = limits::rewrite(self, &format!("{OUT}/"))?;
         Ok(Round { frames, convert, cpu, peak_bytes, spent, limits, assemble, dataset_bytes, copy })
+    }
+
+    /// One recording into staging, segment by segment.
+    fn convert(&self, number: usize, key: &str, stop: &StopFlag) -> Result<Converted, BenchError> {
+        let mut work = RecordingWork::open(
+            Arc::clone(&self.folder),
+            key,
+            key,
+            Arc::clone(&self.folder),
+            &prefix(number),
+            &self.mapping,
+            SEGMENT_FRAMES,
+            &self.crew,
+            stop,
+        )?;
+        for segment in 0..work.segments() {
+            work.run(segment, stop)?;
+        }
+        Ok(Converted { frames: work.frames(), spent: work.spent() })
     }
 
     fn assemble(&self, prefixes: &[String], stop: &StopFlag) -> Result<(Duration, u64), BenchError> {
@@ -310,20 +337,22 @@ impl Round {
             let seconds = took.as_secs_f64();
             Stage { name, seconds, share: seconds / all }
         };
-        let slowest = limits.slowest().as_secs_f64();
+        let took = convert.as_secs_f64().max(f64::EPSILON);
         Report {
             kind: plan.kind,
             threads: plan.threads.get(),
+            workers: bench.workers.get(),
             load,
             bytes: bench.bytes,
             frames,
             images: frames * u64::from(plan.robot.cameras),
             convert: measured(convert),
-            cores_busy: cpu.as_secs_f64() / convert.as_secs_f64().max(f64::EPSILON),
+            cores_busy: cpu.as_secs_f64() / took,
             peak_bytes,
             stages: parts.into_iter().map(stage).collect(),
             limits: limits.named().map(|(name, took)| Limit { name, measured: measured(took) }).collect(),
-            of_slowest_limit: slowest / convert.as_secs_f64().max(f64::EPSILON),
+            of_slowest_limit: limits.slowest().as_secs_f64() / took,
+            of_decode_and_encode: limits.decode_and_encode().map(|both| both.as_secs_f64() / took),
             assemble: measured(assemble),
             dataset_bytes,
             copy: measured(copy),
@@ -347,7 +376,8 @@ mod tests {
         for (kind, limits) in [(Kind::Image, 3), (Kind::Video, 4)] {
             let folder = tempfile::tempdir().unwrap();
             let robot = Robot { seconds: 4, cameras: 2, size: (64, 48) };
-            let plan = Plan { kind, robot, recordings: 2, threads: NonZeroUsize::MIN, rounds: 2 };
+            let workers = NonZeroUsize::new(2);
+            let plan = Plan { kind, robot, recordings: 2, threads: NonZeroUsize::MIN, workers, rounds: 2 };
             let report = run(folder.path(), &plan).unwrap();
             assert_eq!((report.frames, report.images), (2 * 120, 480), "{report:?}");
             assert!(report.dataset_bytes > 480 * 30 && report.bytes > 480 * 300, "{report:?}");
@@ -357,6 +387,10 @@ mod tests {
             assert!((report.of_slowest_limit - slowest / report.convert.seconds).abs() < 1e-9, "{report:?}");
             assert!(report.limits.iter().all(|limit| limit.measured.seconds > 0.0), "{report:?}");
             assert_eq!(report.limits.len(), limits, "{report:?}");
+            assert_eq!(report.workers, 2);
+            let both = report.of_decode_and_encode;
+            assert_eq!(both.is_some(), kind == Kind::Video, "{report:?}");
+            assert!(both.is_none_or(|both| both > report.of_slowest_limit), "{report:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::ahead::Line;
 use super::bind::BoundFeature;
+use super::crew::Member;
 use super::episode::{Episodes, Place};
 use super::rows::{Rows, Sources};
 use super::segment::Segment;
@@ -14,6 +15,7 @@ use super::tap::Tap;
 use super::video::Cameras;
 use super::{StopFlag, WorkError};
 use crate::lerobot::feature::Feature;
+use std::sync::Arc;
 
 /// An open recording with all decisions made.
 pub(crate) struct Blueprint {
@@ -26,6 +28,8 @@ pub(crate) struct Blueprint {
     pub(crate) episodes: Episodes,
     /// How each feature that is a video is encoded.
     pub(crate) cameras: Cameras,
+    /// Whose spare memory pictures are read into.
+    pub(crate) member: Arc<Member>,
 }
 
 /// A segment in memory.
@@ -71,7 +75,8 @@ impl Line for Blueprint {
         // Taps remember the message before: each segment begins with those of the first kept frame.
         let mut taps = self.taps.clone();
         let plan = &place.episode.plan;
-        let (rows, took) = timed(|| self.sources.read(reader, &mut taps, plan, &place.frames, stop));
+        let spares = self.member.spares();
+        let (rows, took) = timed(|| self.sources.read(reader, &mut taps, spares, plan, &place.frames, stop));
         let span = (place.first, place.episode.staged.frames);
         let reading = reader.loading() - loading_before;
         let spent = Spent { reading, extracting: took.saturating_sub(reading), ..Spent::default() };

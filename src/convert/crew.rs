@@ -2,6 +2,7 @@
 //!
 //! It knows no recording and no segment.
 
+use super::spare::Spares;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::io;
 use std::num::NonZeroUsize;
@@ -12,7 +13,7 @@ use std::thread;
 /// What all conversions of a process may together hold of segments that nobody has asked for yet, in bytes of values.
 ///
 /// Beside it each conversion holds the segment that was asked for, the one being written (twice: its columns and its
-/// pages) and its reader's chunks.
+/// pages), its reader's chunks, and all together the spare memory of pictures.
 pub const AHEAD_BYTES: usize = 48 << 20;
 /// Threads of a crew at most.
 pub const THREADS_MAX: usize = 256;
@@ -26,6 +27,7 @@ struct Inner {
     pool: ThreadPool,
     /// Conversions that are open.
     open: AtomicUsize,
+    spares: Spares,
 }
 
 /// A conversion's part in the crew; it ends when this is dropped.
@@ -43,7 +45,7 @@ impl Crew {
             .thread_name(|number| format!("crew-{number}"))
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self(Arc::new(Inner { pool, open: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Inner { pool, open: AtomicUsize::new(0), spares: Spares::default() })))
     }
 
     /// One thread a core that the process may use.
@@ -54,6 +56,11 @@ impl Crew {
     /// Does something on the threads of the crew, and waits for it.
     pub(crate) fn install<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         self.0.pool.install(what)
+    }
+
+    /// Memory of pictures to be used again.
+    pub(crate) fn spares(&self) -> &Spares {
+        &self.0.spares
     }
 
     pub(crate) fn join(&self) -> Member {
@@ -67,6 +74,11 @@ impl Member {
     pub(crate) fn spawn(&self, task: impl FnOnce() + Send + 'static) {
         let Self(Crew(inner)) = self;
         inner.pool.spawn(task);
+    }
+
+    /// Memory of pictures to be used again.
+    pub(crate) fn spares(&self) -> &Spares {
+        self.0.spares()
     }
 
     /// What this conversion may hold of segments that nobody has asked for, in bytes: less the more are open.

@@ -9,6 +9,7 @@ use super::mapping::Mapping;
 use super::planned::{self, AllPlanned, Planned, plan_all};
 use super::rows::Sources;
 use super::source::{Recording, TopicId};
+use super::spare::Spares;
 use super::tap::Tap;
 use super::{StopFlag, WorkError, jumps, partial, shape};
 use crate::lerobot::feature::Feature;
@@ -56,7 +57,8 @@ impl Decided {
         let AllPlanned { episodes, left_out } = plan_all(mapping, &sources, &topics, input, stop)?;
         // The first kept frame fixes the lengths, names and geometry that all others must have.
         if let Some(Planned { plan: first, .. }) = episodes.first() {
-            sources.read(&mut recording.reader(), &mut taps, first, &first.kept.frames(0..1), stop)?;
+            let (mut reader, spares) = (recording.reader(), Spares::default());
+            sources.read(&mut reader, &mut taps, &spares, first, &first.kept.frames(0..1), stop)?;
         }
         let features = shape::features(mapping, &bound, &taps)?;
         let of_file = recording.warnings().iter().cloned();

@@ -31,6 +31,7 @@ mod segment;
 mod shape;
 mod slerp;
 pub mod source;
+mod spare;
 pub mod spent;
 mod split;
 mod tap;

@@ -75,7 +75,7 @@ impl Pictures {
             });
         }
         let (counts, picturing) = self.counts(frames, stop)?;
-        let (array, arranging) = timed(|| self.array(field.data_type(), frames.rows));
+        let (array, arranging) = timed(|| self.array(field.data_type(), frames));
         let array = array.map_err(|error| wrong(feature, &error))?;
         let spent = Spent { picturing, arranging, ..Spent::default() };
         Ok(Part { field, array, counts: Some(counts), video: None, non_finite: 0, spent })
@@ -141,6 +141,7 @@ impl Pictures {
         }
         let stream: VideoStream = encoder.finish(&mut samples, stop).map_err(|error| camera.failed(error))?;
         camera.check(&stream, &samples, frames.rows.frames)?;
+        self.files.let_go(frames.blueprint.member.spares());
         Ok((samples, counts))
     }
 
@@ -166,9 +167,9 @@ impl Pictures {
 
     /// The column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the frames'
     /// order.
-    fn array(self, data_type: &DataType, rows: &Rows) -> Result<ArrayRef, ArrowError> {
+    fn array(self, data_type: &DataType, frames: &Frames<'_>) -> Result<ArrayRef, ArrowError> {
         let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
-        let (DataType::Struct(fields), Some(picks)) = (data_type, rows.picks.get(self.lane)) else {
+        let (DataType::Struct(fields), Some(picks)) = (data_type, frames.rows.picks.get(self.lane)) else {
             return Err(wrong("not an image's column"));
         };
         let files: Vec<&[u8]> = picks.iter().filter_map(|pick| self.file(row_of(pick))).collect();
@@ -177,10 +178,17 @@ impl Pictures {
             return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
         }
         let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
-        let bytes = match self.files {
-            Column::Files { bytes, ends } if in_order && ends.len() == picks.len() => Buffer::from_vec(bytes),
-            _ => Buffer::from_vec(files.concat()),
+        let as_it_is =
+            matches!(&self.files, Column::Files { ends, .. } if in_order && ends.len() == picks.len());
+        let copy = (!as_it_is).then(|| files.concat());
+        let bytes = match (copy, self.files) {
+            (None, Column::Files { bytes, .. }) => bytes,
+            (copy, files) => {
+                files.let_go(frames.blueprint.member.spares());
+                copy.unwrap_or_default()
+            }
         };
+        let bytes = Buffer::from_vec(bytes);
         let bytes: ArrayRef =
             Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
         let paths = new_null_array(&DataType::Utf8, picks.len());

@@ -94,10 +94,13 @@ impl RecordingWork {
                 videos: cameras.streams(),
             })?;
         }
+        let member = Arc::new(crew.join());
+        let blueprint =
+            Blueprint { sources, taps, bound, features, episodes, cameras, member: Arc::clone(&member) };
         Ok(Self {
             staging,
-            blueprint: Arc::new(Blueprint { sources, taps, bound, features, episodes, cameras }),
-            member: Arc::new(crew.join()),
+            blueprint: Arc::new(blueprint),
+            member,
             ahead: None,
             source: source_name.to_owned(),
             non_finite: BTreeMap::new(),
@@ -139,7 +142,7 @@ impl RecordingWork {
     fn write(&mut self, number: u32, made: Made) -> Result<u64, WorkError> {
         let place = self.blueprint.place(number)?;
         let mut written_bytes = made.segment.write(&self.staging, &place.key(), &self.blueprint.features)?;
-        self.non_finite.insert(number, made.segment.note.non_finite);
+        self.non_finite.insert(number, made.segment.let_go(self.member.spares()).non_finite);
         if place.is_last() {
             written_bytes += close(place.episode, &self.staging)?;
         }

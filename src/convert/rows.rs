@@ -6,6 +6,7 @@ use super::align::{Pick, Stamped};
 use super::grid::Stamp;
 use super::plan::{Lane, Plan};
 use super::source::{MessageRef, Reader, Recording};
+use super::spare::Spares;
 use super::tap::{Column, Tap};
 use super::{StopFlag, WorkError};
 use std::collections::HashMap;
@@ -69,6 +70,7 @@ impl Sources {
         &self,
         reader: &mut Reader,
         taps: &mut [Tap],
+        spares: &Spares,
         plan: &Plan,
         frames: &[u64],
         stop: &StopFlag,
@@ -79,7 +81,7 @@ impl Sources {
         }
         needs.sort_unstable_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
         needs.dedup_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
-        let mut columns: Vec<Column> = taps.iter().map(Tap::column).collect();
+        let mut columns: Vec<Column> = taps.iter().map(|tap| tap.column(spares)).collect();
         let mut stamps = vec![Vec::new(); columns.len()];
         let mut rows: Vec<HashMap<usize, usize>> = vec![HashMap::new(); columns.len()];
         let mut held_bytes = 0;

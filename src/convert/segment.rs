@@ -8,10 +8,11 @@ use super::blueprint::Blueprint;
 use super::pictures::{Frames, Pictures};
 use super::rows::Rows;
 use super::slerp::{QUATERNION, slerp};
+use super::spare::Spares;
 use super::spent::{Spent, timed};
 use super::tap::Column;
 use super::{StopFlag, WorkError};
-use crate::lerobot::data::arrow_field;
+use crate::lerobot::data::{IMAGE_BYTES, arrow_field};
 use crate::lerobot::feature::{Dtype, Feature};
 use crate::lerobot::parquet_file::ParquetOut;
 use crate::lerobot::row_groups;
@@ -19,8 +20,10 @@ use crate::lerobot::staged::{ImageCounts, SEGMENT_NOTE_KEY, SegmentNote, segment
 use crate::lerobot::video::VideoStream;
 use crate::storage::SharedStorage;
 use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, StringArray,
+    ArrayRef, AsArray as _, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
+    StringArray,
 };
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
@@ -121,6 +124,20 @@ impl Segment {
         Ok((Self { batch, note, videos }, all_spent))
     }
 
+    /// It is written: the memory of its pictures may be used again. Gives what is to be known of it.
+    pub(crate) fn let_go(self, spares: &Spares) -> SegmentNote {
+        let Self { batch, note, .. } = self;
+        let files = batch.columns().iter().filter_map(|column| {
+            Some(
+                column.as_struct_opt()?.column_by_name(IMAGE_BYTES)?.as_binary_opt::<i32>()?.values().clone(),
+            )
+        });
+        let files: Vec<Buffer> = files.collect();
+        drop(batch);
+        files.into_iter().filter_map(|file| file.into_vec().ok()).for_each(|bytes| spares.give(bytes));
+        note
+    }
+
     /// Writes the samples of videos, then the file: durable and visible when it returns. Gives the bytes of all.
     pub(crate) fn write(
         &self,
@@ -142,8 +159,7 @@ impl Segment {
             .set_key_value_metadata(Some(vec![KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), note)]));
         for feature in features.iter().filter(|feature| feature.dtype == Dtype::Image) {
             // Compressed already, and never alike: a second compression, a dictionary and statistics only cost time.
-            let path =
-                ColumnPath::new(vec![feature.name.clone(), crate::lerobot::data::IMAGE_BYTES.to_owned()]);
+            let path = ColumnPath::new(vec![feature.name.clone(), IMAGE_BYTES.to_owned()]);
             properties = properties
                 .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
                 .set_column_dictionary_enabled(path.clone(), false)

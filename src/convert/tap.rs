@@ -8,6 +8,7 @@ use super::joints::Joints;
 use super::mapping::Interpolate;
 use super::picture::Picture;
 use super::slerp::QUATERNION;
+use super::spare::Spares;
 
 /// Most bytes that a column makes room for before they come.
 const ROOM_BYTES_MAX: usize = 32 << 20;
@@ -199,13 +200,13 @@ impl Tap {
         self.kind.checked_sub(1).and_then(|at| self.more.get_mut(at)).unwrap_or(&mut self.first)
     }
 
-    /// An empty column for its values.
-    pub(crate) fn column(&self) -> Column {
+    /// An empty column for its values; files go into spare memory where there is some.
+    pub(crate) fn column(&self, spares: &Spares) -> Column {
         match self.way() {
             Way::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
             Way::Numbers(_) => Column::Floats(Vec::new()),
             Way::Text(_) => Column::Texts(Vec::new()),
-            Way::Picture(_) => Column::Files { bytes: Vec::new(), ends: Vec::new() },
+            Way::Picture(_) => Column::Files { bytes: spares.take(), ends: Vec::new() },
         }
     }
 
@@ -343,6 +344,13 @@ impl Column {
         {
             let room = bytes.len().saturating_mul(count);
             bytes.reserve((room + room / 8).min(ROOM_BYTES_MAX));
+        }
+    }
+
+    /// It is done with: its memory may be used again.
+    pub(crate) fn let_go(self, spares: &Spares) {
+        if let Self::Files { bytes, .. } = self {
+            spares.give(bytes);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What each part of a conversion takes alone: nothing else goes on meanwhile, and no part waits for another.
 
-use super::{Bench, Kind, Plan};
+use super::{Bench, Kind, Plan, workers};
 use crate::bench::BenchError;
 use crate::bench::robot::{PICTURES, camera_topic};
 use crate::convert::image::{Pixels, Transform, Yuv420, geometry, no_counts, sampled};
@@ -18,29 +18,30 @@ use std::time::Duration;
 const HELD: usize = 256;
 /// Of those, how many one thread decodes in a row.
 const FILES_A_TASK: usize = 8;
+/// Where files are written once more, below the bench's folder.
+const AGAIN: &str = "again";
 /// Written at once.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The time of each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Reading and decompressing all chunks, by one thread, as a conversion does.
+    /// Reading and decompressing all chunks, a recording by one thread, as a conversion does.
     reading: Duration,
     /// Decoding and counting the sampled images, by all threads; for videos, decoding all images.
     decoding: Duration,
     /// Encoding all images, by all threads, for videos.
     encoding: Option<Duration>,
-    /// Writing the staged files as they are, each made durable.
+    /// Writing the staged files as they are, those of a recording by one thread, each made durable.
     writing: Duration,
 }
 
 impl Limits {
     /// Measures on what a conversion read and wrote.
     pub(super) fn measure(bench: &Bench, plan: &Plan, prefixes: &[String]) -> Result<Self, BenchError> {
-        let (mut reading, mut decoding, mut writing) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        let mut encoding = None;
+        let reading = slowest_worker(bench, &bench.keys, |key| read(bench, key))?;
+        let (mut decoding, mut encoding) = (Duration::ZERO, None);
         for key in &bench.keys {
-            reading += read(bench, key)?;
             let topics = (0..plan.robot.cameras).map(camera_topic);
             let cameras =
                 topics.map(|topic| CameraFiles::open(bench, key, &topic)).collect::<Result<Vec<_>, _>>()?;
@@ -51,9 +52,7 @@ impl Limits {
                 *encoding.get_or_insert(Duration::ZERO) += encode(bench, &cameras)?;
             }
         }
-        for prefix in prefixes {
-            writing += rewrite(bench, prefix)?;
-        }
+        let writing = slowest_worker(bench, prefixes, |prefix| rewrite(bench, prefix))?;
         Ok(Self { reading, decoding, encoding, writing })
     }
 
@@ -69,6 +68,11 @@ impl Limits {
         self.named().map(|(_, took)| took).max().unwrap_or_default()
     }
 
+    /// Decoding and encoding together, for videos.
+    pub(super) fn decode_and_encode(self) -> Option<Duration> {
+        Some(self.decoding + self.encoding?)
+    }
+
     pub(super) fn faster(self, other: Self) -> Self {
         Self {
             reading: self.reading.min(other.reading),
@@ -77,6 +81,17 @@ impl Limits {
             writing: self.writing.min(other.writing),
         }
     }
+}
+
+/// The time of the slowest of as many threads as convert recordings at once, which take the items between them. What
+/// `one` leaves out of its time counts for none of them.
+fn slowest_worker(
+    bench: &Bench,
+    items: &[String],
+    one: impl Fn(&str) -> Result<Duration, BenchError> + Sync,
+) -> Result<Duration, BenchError> {
+    let workers = workers::each(bench.workers, items, |_, item| one(item))?;
+    Ok(workers.into_iter().map(|times| times.into_iter().sum()).max().unwrap_or_default())
 }
 
 /// Reads every chunk once.
@@ -200,7 +215,7 @@ pub(super) fn rewrite(bench: &Bench, prefix: &str) -> Result<Duration, BenchErro
     let mut all_took = Duration::ZERO;
     for object in objects {
         let body = folder.read_at(&object, 0, usize::try_from(object.size).unwrap_or(usize::MAX))?;
-        let key = format!("again/{}", object.key);
+        let key = format!("{AGAIN}/{}", object.key);
         let (written, took) = timed(|| {
             let mut writer = folder.writer(&key)?;
             for block in body.chunks(BLOCK_BYTES) {

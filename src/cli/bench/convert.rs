@@ -8,6 +8,7 @@ use crate::cli::output;
 use crate::config;
 use clap::Args;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// The shortest side of a picture, in pixels.
@@ -38,6 +39,9 @@ pub(super) struct ConvertArgs {
     /// Threads that decode and encode [default: a core each]
     #[arg(long, value_name = "N", env = "WORKER_THREADS")]
     threads: Option<usize>,
+    /// Recordings converted at once [default: as many as run would: a core each]
+    #[arg(long, value_name = "N", value_parser = parse_workers)]
+    workers: Option<NonZeroUsize>,
     /// Measure so often; the fastest of each counts
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(ROUNDS_MAX)))]
@@ -57,6 +61,12 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
         .ok_or_else(|| format!("{text:?} is no size: as in 640x480, each from {SIDE_MIN} to {SIDE_MAX}"))
 }
 
+fn parse_workers(text: &str) -> Result<NonZeroUsize, String> {
+    let most = RECORDINGS_MAX as usize;
+    let workers = text.parse().ok().and_then(NonZeroUsize::new).filter(|workers| workers.get() <= most);
+    workers.ok_or_else(|| format!("{text:?}: from 1 to {most}, the most recordings"))
+}
+
 fn parse_kind(text: &str) -> Result<Kind, String> {
     [Kind::Image, Kind::Video]
         .into_iter()
@@ -70,6 +80,7 @@ pub(super) fn run(args: &ConvertArgs) -> Outcome {
         robot: Robot { seconds: args.seconds, cameras: args.cameras, size: args.size },
         recordings: args.recordings,
         threads: config::threads(args.threads).or_exit(Code::Config)?,
+        workers: args.workers,
         rounds: args.rounds,
     };
     let folder = Temporary::create(args.folder.as_deref())?;
@@ -86,7 +97,7 @@ pub(super) fn run(args: &ConvertArgs) -> Outcome {
 fn table(plan: &Plan, report: &Report) -> String {
     let Robot { seconds, cameras, size: (width, height) } = plan.robot;
     let mut text = format!(
-        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images, kept as {}; {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
+        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images, kept as {}; {}, {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
         output::count(u64::from(plan.recordings), "recording"),
         output::count(u64::from(cameras), "camera"),
         report.bytes as f64 / MB,
@@ -94,6 +105,7 @@ fn table(plan: &Plan, report: &Report) -> String {
         report.images,
         report.kind.name(),
         output::count(report.threads as u64, "thread"),
+        output::count(report.workers as u64, "recording") + " at once",
         report.load.map_or(String::new(), |load| format!(", load {load:.1} before")),
         "",
         "seconds",
@@ -114,13 +126,16 @@ fn table(plan: &Plan, report: &Report) -> String {
     for stage in &report.stages {
         writeln!(text, "  {:26}{:>9.3}  {:>7.1}%", stage.name, stage.seconds, stage.share * 100.0).ok();
     }
+    writeln!(text, "\nof the slowest limit   {:>6.1}%", report.of_slowest_limit * 100.0).ok();
+    if let Some(both) = report.of_decode_and_encode {
+        writeln!(text, "of decode and encode   {:>6.1}%", both * 100.0).ok();
+    }
     let peak = report.peak_mib().map_or("not told by this kernel".to_owned(), |mib| format!("{mib:.1} MiB"));
     write!(
         text,
-        "\nof the slowest limit   {:>6.1}%\ncores kept busy        {:>7.2}\npeak memory            {peak:>11}\n\n\
+        "cores kept busy        {:>7.2}\npeak memory            {peak:>11}\n\n\
          The fastest of {} counts. MB are those of the recordings; 'alone' is what a part takes with nothing\n\
          beside it; the stages' seconds are those of all threads together.\n",
-        report.of_slowest_limit * 100.0,
         report.cores_busy,
         output::count(u64::from(plan.rounds), "round"),
     )

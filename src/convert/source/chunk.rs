@@ -187,6 +187,17 @@ impl Packing {
         const FIRST_RESERVE_BYTES: u64 = 8 << 20;
         out.clear();
         out.reserve(usize::try_from(size.min(FIRST_RESERVE_BYTES)).unwrap_or(0));
+        // At once where the size is believed, without the decoder's own window in between. Whatever it does not take, as what
+        // follows the frame in a padded chunk, is for the stream to take or to name.
+        if self == Self::Zstd
+            && size <= FIRST_RESERVE_BYTES
+            && zstd::bulk::Decompressor::new()?
+                .decompress_to_buffer(packed, &mut out)
+                .is_ok_and(|read| read as u64 == size)
+        {
+            return Ok(out);
+        }
+        out.clear();
         let read = match self {
             Self::None => packed.take(size).read_to_end(&mut out)?,
             Self::Zstd => {
@@ -201,5 +212,39 @@ impl Packing {
             let short = format!("{read} bytes came out, not {size}");
             Err(io::Error::new(io::ErrorKind::UnexpectedEof, short))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpacked(packed: Vec<u8>, size: u64) -> Result<Vec<u8>, String> {
+        // A buffer that was used before has more room than this chunk needs.
+        let spare = Vec::with_capacity(1 << 20);
+        let body = Packing::Zstd.unpack("a.mcap", 7, packed.into(), size, spare);
+        body.map(|body| body.bytes().to_vec()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_zstd_chunk_comes_out_whole_whatever_stands_behind_it() {
+        let data: Vec<u8> = (0..100_000u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect();
+        let size = data.len() as u64;
+        let packed = zstd::encode_all(data.as_slice(), 3).unwrap();
+        assert_eq!(unpacked(packed.clone(), size).as_ref(), Ok(&data));
+        assert_eq!(unpacked([&packed[..], &[0; 9]].concat(), size).as_ref(), Ok(&data), "padded");
+        assert_eq!(unpacked([&packed[..], &packed[..]].concat(), size).as_ref(), Ok(&data), "another frame");
+        let (first, second) = data.split_at(5_000);
+        let both = [first, second].map(|part| zstd::encode_all(part, 3).unwrap()).concat();
+        assert_eq!(unpacked(both, size).as_ref(), Ok(&data), "two frames");
+    }
+
+    #[test]
+    fn a_zstd_chunk_of_another_size_is_damaged() {
+        let packed = zstd::encode_all([3u8; 1000].as_slice(), 3).unwrap();
+        assert!(unpacked(packed.clone(), 1001).unwrap_err().contains("1000 bytes came out, not 1001"));
+        assert!(unpacked(packed[..packed.len() - 3].to_vec(), 1000).unwrap_err().contains("zstd data"));
+        // Fewer are asked for than there are: what follows is ignored, as ever.
+        assert_eq!(unpacked(packed, 999), Ok(vec![3; 999]));
     }
 }

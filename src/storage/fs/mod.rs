@@ -10,10 +10,12 @@ mod write;
 use super::key::{check_key, check_prefix};
 use super::{ObjectInfo, ObjectIter, ObjectWriter, Storage, StorageError};
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -268,17 +270,17 @@ impl Storage for FsStorage {
 
 /// `len` bytes, fewer only where the file ends.
 fn read_range(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
-    let mut bytes = vec![0u8; len];
-    let mut filled = 0usize;
-    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
-        match file.read_at(space, offset + filled as u64) {
+    // Room for exactly so much, which the kernel fills: zeros first would cost as much as a copy.
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = offset + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), at) {
             Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    bytes.truncate(filled);
+    bytes.truncate(len);
     Ok(Bytes::from(bytes))
 }
 

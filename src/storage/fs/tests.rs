@@ -4,7 +4,7 @@ use super::*;
 use crate::error::{Class, Classified};
 use crate::storage::ABANDONED_AFTER;
 
-fn errno(code: rustix::io::Errno) -> io::Error {
+fn errno(code: Errno) -> io::Error {
     io::Error::from_raw_os_error(code.raw_os_error())
 }
 
@@ -16,7 +16,6 @@ fn folder() -> (tempfile::TempDir, FsStorage) {
 
 #[test]
 fn pitfall_29_errors_say_what_to_do_and_whether_to_retry() {
-    use rustix::io::Errno;
     let (_folder, storage) = folder();
     for (code, class, word) in [
         (Errno::ACCESS, Class::Permanent, "owner"),
