@@ -47,7 +47,11 @@ fn main() {
     ] {
         times.sort_unstable();
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        println!("{name:44}{:>10.1}  {:>10.1}", ms(times[0]), ms(times[times.len() / 2]));
+        println!(
+            "{name:44}{:>10.1}  {:>10.1}",
+            ms(*times.first().unwrap()),
+            ms(*times.get(times.len() / 2).unwrap())
+        );
     }
 }
 
