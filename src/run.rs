@@ -9,6 +9,7 @@ mod summary;
 mod supervise;
 
 use crate::cli::args::{LogArgs, StopArgs, TuneArgs};
+use crate::cli::dataset::Listed;
 use crate::cli::exit::{Code, Failure, OrExit, Outcome, input_failure, session_failure};
 use crate::cli::mapping::{MappingArgs, missing_here};
 use crate::cli::output::notice;
@@ -88,7 +89,8 @@ pub fn run(request: Request, log: &LogArgs, signals: &Stream) -> Outcome {
     let plan = Plan::make(&request)?;
     if plan.output.is_complete(&plan.note) {
         notice(&format!("{} is complete already: nothing to do", plan.output.path.display()));
-        return summary::show(&plan.note, &plan.output.path, request.json);
+        let listed = if request.append { Listed::Latest } else { Listed::All };
+        return summary::show(&plan.note, &plan.output.path, listed, request.json);
     }
     convert(&request, &plan, clock, bars, signals)
 }
@@ -110,7 +112,7 @@ fn convert(
         sweep(&output.path, &output.staging(note));
         let out = output.path.display();
         notice(&format!("all of these recordings are in {out} already, by the same mapping: nothing to add"));
-        return summary::show(note, &output.path, request.json);
+        return summary::show(note, &output.path, Listed::Nothing, request.json);
     };
     let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
     let places = request.places.clone();
@@ -133,7 +135,8 @@ fn convert(
     match supervisor.verdict(&state) {
         Verdict::Complete => {
             sweep(&output.path, &output.staging(note));
-            summary::show(note, &output.path, request.json)?;
+            let listed = if request.append { Listed::Latest } else { Listed::All };
+            summary::show(note, &output.path, listed, request.json)?;
         }
         Verdict::Failed if exit == Exit::Clean => return Err(summary::failed(&state)),
         Verdict::AssemblyFailed if exit == Exit::Clean => return Err(summary::assembly_failed(&state)),
@@ -194,7 +197,8 @@ impl Plan {
             }
         };
         if request.append {
-            MappingArgs::check_appends(&mapping)?;
+            let dataset = FsStorage::open(&output.path).or_exit(Code::Io)?;
+            MappingArgs::check_appends(&mapping, &dataset)?;
         }
         if let Some(missing) = missing_here(&mapping)? {
             return Err(Failure::new(Code::Config, missing));

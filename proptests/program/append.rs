@@ -129,3 +129,93 @@ fn batches_that_are_submitted_to_one_output_are_added_in_their_order() {
     let known = lab.run(&format!("submit in --out set --append {QUEUE}"));
     assert!(known.expect_code(0).stdout.contains("nothing new"), "{}", known.stdout);
 }
+
+#[test]
+fn videos_are_added_by_a_run_and_through_the_queue_to_the_same_bytes() {
+    let lab = lab();
+    let film = "--segment-frames 30 --video-encoder openh264";
+    lab.run(&format!("run in --out ran {film}")).expect_code(0);
+    let first = dataset_bytes(&lab.path("ran"));
+    for recording in ["r8", "r9"] {
+        // The mapping is the dataset's own, videos and all.
+        lab.run(&format!("run more/{recording}.mcap --out ran --append --segment-frames 30")).expect_code(0);
+    }
+    let videos = "ran/videos/observation.images.camera_0/chunk-000";
+    for number in 0..3 {
+        assert!(lab.path(&format!("{videos}/file-{number:03}.mp4")).is_file(), "{number}");
+    }
+    let checked = lab.run("validate ran --deep");
+    assert!(checked.expect_code(0).stdout.contains("5 episodes,"), "{}", checked.stdout);
+    let after = dataset_bytes(&lab.path("ran"));
+    let old = first.iter().filter(|(key, _)| key.starts_with("videos/") || key.starts_with("data/"));
+    assert!(old.clone().count() == 2 && old.into_iter().all(|(key, body)| after[key] == *body));
+
+    // Two batches in line for one output, with two workers.
+    lab.run(&format!("submit in --out set {film} {QUEUE}")).expect_code(0);
+    for recording in ["r8", "r9"] {
+        let command = format!("submit more/{recording}.mcap --out set --append --segment-frames 30 {QUEUE}");
+        assert!(lab.run(&command).expect_code(0).stdout.contains("1 new recording"));
+    }
+    let workers =
+        ["one", "two"].map(|name| lab.start(&format!("worker {QUEUE} --name {name} --poll-interval 50ms")));
+    let last = format!("submit more/r9.mcap --out set --append --wait --wait-interval 50ms {QUEUE}");
+    assert!(lab.run(&last).expect_code(0).stdout.contains("5 episodes,"));
+    workers.into_iter().for_each(stop);
+    assert_eq!(dataset_bytes(&lab.path("set")), after);
+}
+
+#[test]
+fn what_does_not_fit_the_dataset_is_refused_before_anything_is_converted() {
+    let lab = lab();
+    lab.run("run in --out set --video-encoder openh264").expect_code(0);
+    let before = dataset_bytes(&lab.path("set"));
+    let mapping = fs::read_to_string(lab.path("set/meta/roboflow/mapping.toml")).unwrap();
+    let cases = [
+        (
+            "kind = \"video\"",
+            "kind = \"image\"",
+            "is video in the dataset and image by the mapping: take kind = \"video\"",
+        ),
+        ("fps = ", "fps = 1", "frames a second, the mapping 1"),
+        (
+            "name = \"observation.state\"",
+            "name = \"observation.other\"",
+            "the mapping has the feature observation.other",
+        ),
+        ("fps = ", "robot_type = \"aloha\"\nfps = ", ""),
+    ];
+    for (from, to, says) in cases {
+        let other = mapping.replacen(from, to, 1);
+        let other =
+            if to.contains("image") { other.replace("[video]\nencoder = \"openh264\"", "") } else { other };
+        assert_ne!(other, mapping);
+        fs::write(lab.path("other.toml"), other).unwrap();
+        let ran = lab.run("run more --out set --append --mapping other.toml");
+        if says.is_empty() {
+            // A robot that the dataset does not name is no difference; and the run is a run.
+            ran.expect_code(0);
+            continue;
+        }
+        assert!(ran.expect_code(78).stderr.contains(says), "{says}: {}", ran.stderr);
+        assert_eq!(dataset_bytes(&lab.path("set")), before, "{says}");
+    }
+}
+
+#[test]
+fn a_summary_lists_what_this_batch_left_out_and_not_what_others_did() {
+    let lab = lab();
+    fs::write(lab.path("in/old.mcap"), b"not a recording at all").unwrap();
+    fs::write(lab.path("more/new.mcap"), b"not a recording either").unwrap();
+    let mapping = lab.run("inspect in/r0.mcap --suggest");
+    fs::write(lab.path("map.toml"), mapping.expect_code(0).stdout.as_bytes()).unwrap();
+    let first = lab.run("run in --out set --mapping map.toml --skip-failed");
+    assert!(first.expect_code(0).stdout.contains("1 of 4 recordings skipped"), "{}", first.stdout);
+    let added = lab.run("run more --out set --append --skip-failed");
+    let said = &added.expect_code(0).stdout;
+    assert!(said.contains("1 of 3 recordings skipped") && said.contains("new.mcap"), "{said}");
+    assert!(!said.contains("old.mcap"), "{said}");
+    let again = lab.run("run more --out set --append --skip-failed");
+    assert!(!again.expect_code(0).stdout.contains("old.mcap"), "{}", again.stdout);
+    let card = fs::read_to_string(lab.path("set/README.md")).unwrap();
+    assert!(card.contains("old.mcap") && card.contains("new.mcap"), "the card is about all of it");
+}

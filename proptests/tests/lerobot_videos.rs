@@ -5,6 +5,7 @@
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
+use roboflow::lerobot::info::Version;
 use roboflow::lerobot::parquet_file::ParquetIn;
 use roboflow::lerobot::staged::{segment_key, segment_video_key};
 use roboflow::lerobot::validate::{Depth, validate};
@@ -207,4 +208,50 @@ fn videos_of_an_older_dataset_go() {
     let plain = vec![Episode::new("0.mcap", 5, "pick", 0)];
     let (staging, prefixes) = staged(&plain);
     assert_eq!(run(&staging, &prefixes), ["videos/notes.txt"]);
+}
+
+#[test]
+fn v21_has_a_file_of_each_video_an_episode() {
+    let mut episodes = episodes();
+    episodes[1].record = vec![1, 0x43];
+    let (staging, prefixes) = staged(&episodes);
+    let out = MemoryStorage::new();
+    let old = [
+        "videos/chunk-000/observation.images.front/episode_000007.mp4",
+        "videos/chunk-000/gone/episode_000000.mp4",
+    ];
+    old.iter().for_each(|key| out.put(key, b"of an older dataset").unwrap());
+    out.put("videos/notes.txt", b"mine").unwrap();
+    let shared: SharedStorage = Arc::new(out.clone());
+    let options = || AssembleOptions { version: Version::V21, ..AssembleOptions::default() };
+    let run = || {
+        let mut work =
+            AssembleWork::open(Arc::clone(&staging), &prefixes, Arc::clone(&shared), options()).unwrap();
+        for segment in 0..work.segments() {
+            work.run(segment, &StopFlag::default()).unwrap();
+        }
+        out.snapshot()
+    };
+    let written = run();
+    let mut wanted = vec!["videos/notes.txt".to_owned()];
+    for (number, episode) in episodes.iter().enumerate() {
+        for camera in [CAMERA, SECOND_CAMERA] {
+            let key = format!("videos/chunk-000/{camera}/episode_{number:06}.mp4");
+            let samples_of: Vec<Vec<u8>> =
+                (0..episode.frames).map(|frame| episode.sample(camera, frame)).collect();
+            assert_eq!(samples(&out, &key), samples_of);
+            let track = track(&out, &key);
+            assert_eq!((track.entry.record, track.times[0]), (episode.record.clone(), 0));
+            wanted.push(key);
+        }
+    }
+    wanted.sort();
+    let keys: Vec<_> = written.keys().filter(|key| key.starts_with("videos/")).cloned().collect();
+    assert_eq!(keys, wanted);
+    let info: Value = serde_json::from_slice(&written["meta/info.json"]).unwrap();
+    let path = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4";
+    assert_eq!((&info["video_path"], &info["total_videos"]), (&path.into(), &6.into()));
+    let said = &info["features"][CAMERA]["info"];
+    assert_eq!((&said["video.codec"], &said["video.fps"]), (&"h264".into(), &10.into()));
+    assert!(run() == written, "again, as after a crash");
 }

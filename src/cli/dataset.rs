@@ -3,16 +3,13 @@
 use super::exit::{Code, OrExit, Outcome};
 use super::output::{bytes, count, json, text};
 use crate::lerobot::assemble::Skipped;
-use crate::lerobot::summary::{DatasetSummary, summary};
-use crate::storage::{Storage, StorageError, is_local};
+use crate::lerobot::layout::OWN_PREFIX;
+use crate::lerobot::summary::{DatasetSummary, latest_batch, skipped_of, summary};
+use crate::storage::{Storage, is_local};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Where the assembly lists what it left out.
-const SKIPPED_KEY: &str = "meta/roboflow/skipped.json";
-/// That list is at most this long.
-const MAX_SKIPPED_BYTES: u64 = 256 * 1024 * 1024;
 /// Recordings that are listed at most; the rest is counted.
 const MAX_LISTED: usize = 20;
 
@@ -27,13 +24,30 @@ struct Summary<'a> {
     dataset: DatasetSummary,
 }
 
-/// Shows a dataset that is complete. What was skipped is read from it.
+/// Which recordings that are not in the dataset are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Those of the batch that made it.
+    All,
+    /// Those of the batch that was added last.
+    Latest,
+    /// None: nothing was done.
+    Nothing,
+}
+
+/// Shows a dataset that is complete. What was skipped is read from it, as far as it is listed.
 ///
 /// # Errors
 /// When it cannot be read, or stdout not be written.
-pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json: bool) -> Outcome {
+pub(crate) fn show(
+    storage: &dyn Storage,
+    output: &str,
+    recordings: u64,
+    listed: Listed,
+    as_json: bool,
+) -> Outcome {
     let dataset = summary(storage).or_exit(Code::Data)?;
-    let (skipped, left_out) = &skipped(storage)?;
+    let (skipped, left_out) = &skipped(storage, listed)?;
     if as_json {
         json(&Summary { output, recordings, skipped, left_out, dataset })?;
         return Ok(Code::Ok);
@@ -53,7 +67,7 @@ pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json
         said.push_str(&list(skipped));
     }
     if !left_out.is_empty() {
-        writeln!(said, "{} left out (see {SKIPPED_KEY}):", count(left_out.len() as u64, "episode")).ok();
+        writeln!(said, "{} left out (see {OWN_PREFIX}):", count(left_out.len() as u64, "episode")).ok();
         said.extend(left_out.iter().take(MAX_LISTED).map(|(episode, why)| format!("  {episode}: {why}\n")));
     }
     if is_local(output) {
@@ -68,13 +82,14 @@ pub(crate) fn show(storage: &dyn Storage, output: &str, recordings: u64, as_json
 /// Names and why they are not in the dataset.
 type Reasons = BTreeMap<String, String>;
 
-/// What `meta/roboflow/skipped.json` lists: whole recordings, and episodes of others.
-fn skipped(storage: &dyn Storage) -> Outcome<(Reasons, Reasons)> {
-    let listed = match storage.read(SKIPPED_KEY, MAX_SKIPPED_BYTES) {
-        Ok(bytes) => serde_json::from_slice::<Vec<Skipped>>(&bytes).or_exit(Code::Data)?,
-        Err(StorageError::NotFound { .. }) => Vec::new(),
-        Err(error) => return Err(error).or_exit(Code::Io),
+/// What a `skipped.json` below `meta/roboflow/` lists: whole recordings, and episodes of others.
+fn skipped(storage: &dyn Storage, listed: Listed) -> Outcome<(Reasons, Reasons)> {
+    let from = match listed {
+        Listed::All => 0,
+        Listed::Latest => latest_batch(storage).or_exit(Code::Io)?,
+        Listed::Nothing => return Ok((Reasons::new(), Reasons::new())),
     };
+    let listed = skipped_of(storage, from).or_exit(Code::Data)?;
     let (mut recordings, mut episodes) = (Reasons::new(), Reasons::new());
     for Skipped { source, episode, reason } in listed {
         match episode {

@@ -8,10 +8,12 @@ use super::output::notice;
 use super::work_failure;
 use crate::convert::find_ffmpeg;
 use crate::convert::infer::infer_first;
-use crate::convert::mapping::{MAPPING_BYTES_MAX, Mapping, edit};
-use crate::lerobot::assemble::{V21_APPEND, VIDEO_APPEND};
+use crate::convert::mapping::{Content, FeatureMap, MAPPING_BYTES_MAX, Mapping, edit};
+use crate::error::{Class, Classified};
+use crate::lerobot::assemble::V21_APPEND;
 use crate::lerobot::info::Version;
-use crate::storage::SharedStorage;
+use crate::lerobot::{Wanted, WantedPicture, check_wanted};
+use crate::storage::{SharedStorage, Storage};
 use crate::work::StopFlag;
 use clap::Args;
 use std::fs;
@@ -66,17 +68,33 @@ impl MappingArgs {
         Ok(Mapping::parse(&file, &text).or_exit(Code::Config)?.text)
     }
 
-    /// Refuses a mapping whose datasets are not appended to.
+    /// Refuses a mapping by which nothing can be added to the dataset in `storage`, as far as that can be told before anything
+    /// is converted.
     ///
     /// # Errors
-    /// When it is one.
-    pub(crate) fn check_appends(text: &str) -> Outcome<()> {
+    /// When it is one, or the dataset cannot be read.
+    pub(crate) fn check_appends(text: &str, storage: &dyn Storage) -> Outcome<()> {
         let mapping = Mapping::parse("the mapping", text).or_exit(Code::Config)?;
-        match mapping.format {
-            Version::V30 if mapping.has_videos() => Err(Failure::new(Code::Config, VIDEO_APPEND.to_owned())),
-            Version::V30 => Ok(()),
-            Version::V21 => Err(Failure::new(Code::Config, V21_APPEND.to_owned())),
+        if mapping.format == Version::V21 {
+            return Err(Failure::new(Code::Config, V21_APPEND.to_owned()));
         }
+        let picture = |feature: &'_ FeatureMap| match feature.content {
+            Content::Image { is_video, .. } => Some(is_video.then(|| mapping.video.encoder.codec())),
+            _ => None,
+        };
+        let pictures = mapping.features.iter().filter_map(|feature| {
+            Some(WantedPicture { name: &feature.name.value, codec: picture(feature)? })
+        });
+        let wanted = Wanted {
+            fps: mapping.fps,
+            robot_type: mapping.robot_type.as_deref(),
+            features: mapping.features.iter().map(|feature| feature.name.value.as_str()).collect(),
+            pictures: pictures.collect(),
+        };
+        check_wanted(storage, &wanted).map_err(|error| {
+            let code = if error.class() == Class::Permanent { Code::Config } else { Code::Io };
+            Failure { code, error: error.into() }
+        })
     }
 
     /// Reads a mapping file and checks it.

@@ -1,6 +1,7 @@
 //! `roboflow submit`: recordings as a batch to a fleet.
 
 use super::args::LogArgs;
+use super::dataset::{self, Listed};
 use super::duration::Millis;
 use super::exit::{
     Code, Failure, OrExit, Outcome, input_failure, queue_failure, session_failure, storage_code,
@@ -9,7 +10,7 @@ use super::mapping::{MappingArgs, missing_here};
 use super::output::{self, count, notice};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
-use super::{dataset, wait};
+use super::wait;
 use crate::clock::Clock;
 use crate::config;
 use crate::queue::{BatchId, NewBatch, Queue, QueueError, QueueSettings, Submitted};
@@ -17,7 +18,7 @@ use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::recordings::{self, Found};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
-use crate::storage::{self, Places};
+use crate::storage::{self, Places, StorageError};
 use crate::submit::{self, Output, OutputError, Terms};
 use crate::telemetry;
 use crate::work::StopFlag;
@@ -115,7 +116,12 @@ pub(super) fn run(args: &SubmitArgs, log: &LogArgs, signals: &Stream) -> Outcome
         }
     };
     if args.append {
-        MappingArgs::check_appends(&mapping)?;
+        match places.open(output.location(), &stop) {
+            Ok(dataset) => MappingArgs::check_appends(&mapping, &*dataset)?,
+            // The batch that makes it has not begun to.
+            Err(StorageError::NotFound { .. }) => {}
+            Err(error) => return Err(error).or_exit(Code::Io),
+        }
     }
     if let Some(missing) = missing_here(&mapping)? {
         notice(&format!("note: workers need what this machine lacks: {missing}"));
@@ -197,7 +203,8 @@ fn wait_for(
     let storage = places
         .open(&batch.out, &StopFlag::default())
         .map_err(|error| Failure { code: storage_code(&error, Code::CannotCreate), error: error.into() })?;
-    dataset::show(&*storage, &batch.out, recordings, args.json)
+    let listed = if args.append { Listed::Latest } else { Listed::All };
+    dataset::show(&*storage, &batch.out, recordings, listed, args.json)
 }
 
 fn summary(batch: &NewBatch, submitted: Submitted) -> String {

@@ -4,22 +4,27 @@
 //! begun again goes by what was there then, not by what it left itself. A record whose `meta/info.json` still stands is
 //! of an append that was never published: whoever has the right to write now takes it over. It writes no dataset.
 
+mod early;
+mod table;
+mod videos;
+
+pub use early::{Wanted, WantedPicture, check_wanted};
+
 use super::episodes::{StatColumn, fields};
 use super::error::LerobotError;
 use super::feature::Feature;
 use super::info::{CODEBASE_VERSION, Info};
 use super::json::{Json, Ordered, parse_json};
-use super::layout::{
-    CHUNK_FILES, DATA_PATH, EPISODES_PATH, FileRef, INFO_KEY, STATS_KEY, TASKS_KEY, VIDEO_PATH,
-};
-use super::parquet_file::ParquetIn;
+use super::layout::{CHUNK_FILES, DATA_PATH, INFO_KEY, STATS_KEY, TASKS_KEY, VIDEO_PATH};
+use super::staged::StagedEpisode;
 use super::tasks::read_tasks;
 use crate::storage::{SharedStorage, Storage, StorageError};
-use arrow::array::AsArray;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use table::Files;
+use videos::BaseVideo;
 
 /// Where the record stands.
 pub(super) const BASE_KEY: &str = ".roboflow/append.json";
@@ -27,8 +32,6 @@ pub(super) const BASE_KEY: &str = ".roboflow/append.json";
 const VERSION: u32 = 1;
 /// The largest info.json, stats.json or record that is read, in bytes.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
-/// Rows of the episodes' table that are read at once.
-const BATCH_ROWS: usize = 4096;
 
 /// Statistics as stats.json has them.
 pub(super) type StatsJson = Ordered<Ordered<Json>>;
@@ -51,6 +54,9 @@ pub(super) struct Base {
     pub(super) data_files: u32,
     /// The number of the first file of the episodes' table to add.
     pub(super) episode_files: u32,
+    /// The videos, with the numbers of the first files to add.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) videos: BTreeMap<String, BaseVideo>,
 }
 
 impl Base {
@@ -124,6 +130,7 @@ impl Base {
             stats: parse_json(STATS_KEY, &out.read(STATS_KEY, MAX_BYTES)?)?,
             data_files: found.data,
             episode_files: found.episodes,
+            videos: found.videos,
         })
     }
 
@@ -135,17 +142,31 @@ impl Base {
         parse_json(INFO_KEY, self.info.as_bytes())
     }
 
-    /// Whether the table of episodes can go on with these statistics.
+    /// The columns that the table of episodes goes on with, for these videos and statistics; none for an empty table.
     ///
     /// # Errors
     /// [`LerobotError::Damaged`] with the column that differs.
-    pub(super) fn check_table(
+    pub(super) fn table(
         &self,
         out: &SharedStorage,
+        videos: &[&str],
         columns: &[StatColumn],
-    ) -> Result<(), LerobotError> {
-        let Some(last) = self.episode_files.checked_sub(1) else { return Ok(()) };
-        check_columns(&ParquetIn::open(out, &FileRef::nth(last).key(EPISODES_PATH))?, columns)
+    ) -> Result<Option<SchemaRef>, LerobotError> {
+        (self.episode_files > 0).then(|| table::form(out, &fields(videos, columns))).transpose()
+    }
+
+    /// Whether a staged episode has the features of the dataset, coded as they are there; its features, in the dataset's
+    /// order.
+    ///
+    /// # Errors
+    /// What differs.
+    pub(super) fn fit(&self, info: &Info, staged: &StagedEpisode) -> Result<Vec<Feature>, String> {
+        let features = fit(info, &staged.features)?;
+        let mut both = self
+            .videos
+            .iter()
+            .filter_map(|(name, theirs)| theirs.difference(name, staged.videos.get(name)?, staged.fps));
+        both.next().map_or(Ok(features), Err)
     }
 
     /// `meta/info.json` with other totals, and all else as it was.
@@ -222,112 +243,13 @@ fn check_layout(info: &Info, out: &dyn Storage) -> Result<(), LerobotError> {
     Err(LerobotError::Unfit(format!("{}: {wrong}; choose another --out", out.location())))
 }
 
-/// Where the dataset's files end.
-struct Files {
-    data: u32,
-    episodes: u32,
-}
-
-impl Files {
-    fn look(out: &SharedStorage, info: &Info) -> Result<Self, LerobotError> {
-        let numbers = |prefix: &str, template: &str| -> Result<BTreeSet<u32>, LerobotError> {
-            let mut found = BTreeSet::new();
-            for object in out.list(prefix)? {
-                found.extend(FileRef::parse(template, &object?.key).and_then(FileRef::number));
-            }
-            Ok(found)
-        };
-        let tables = numbers("meta/episodes/", EPISODES_PATH)?;
-        let (mut used, mut episodes, mut frames) = (BTreeSet::new(), 0u64, 0u64);
-        for table in &tables {
-            let key = FileRef::nth(*table).key(EPISODES_PATH);
-            let file = ParquetIn::open(out, &key)?;
-            for batch in file.batches(BATCH_ROWS, |name| PLACES.contains(&name))? {
-                let batch = batch?;
-                let integers = |name| batch.column_by_name(name)?.as_primitive_opt::<Int64Type>();
-                let [Some(chunks), Some(numbers), Some(ends)] = PLACES.map(integers) else {
-                    return Err(LerobotError::damaged(&key, "the places of its episodes are no integers"));
-                };
-                for ((chunk, number), end) in chunks.values().iter().zip(numbers.values()).zip(ends.values())
-                {
-                    let place = u32::try_from(*chunk).ok().zip(u32::try_from(*number).ok());
-                    used.extend(place.and_then(|(chunk, file)| FileRef { chunk, file }.number()));
-                    frames = u64::try_from(*end).unwrap_or(0);
-                }
-                episodes += batch.num_rows() as u64;
-            }
-        }
-        if (episodes, frames) != (info.total_episodes, info.total_frames) {
-            return Err(LerobotError::Unfit(format!(
-                "{}: {INFO_KEY} says {} episodes and {} frames, the table of episodes {episodes} and {frames}: \
-                 'roboflow validate' tells more",
-                out.location(),
-                info.total_episodes,
-                info.total_frames
-            )));
-        }
-        let stray = numbers("data/", DATA_PATH)?.difference(&used).next().copied();
-        if let Some(stray) = stray {
-            return Err(LerobotError::Unfit(format!(
-                "{}: no episode is in {}: remove it, or choose another --out",
-                out.location(),
-                FileRef::nth(stray).key(DATA_PATH)
-            )));
-        }
-        let next = |used: &BTreeSet<u32>| used.last().map_or(0, |last| last.saturating_add(1));
-        Ok(Self { data: next(&used), episodes: next(&tables) })
-    }
-}
-
-/// The columns of an episode's data file and of its end.
-const PLACES: [&str; 3] = ["data/chunk_index", "data/file_index", "dataset_to_index"];
-
-/// A loader reads all files of the table as one: they have the same columns.
-fn check_columns(file: &ParquetIn, columns: &[StatColumn]) -> Result<(), LerobotError> {
-    let ours = fields(&[], columns);
-    let theirs = file.schema();
-    let wrong = |what: String| {
-        let what = format!(
-            "{what}, and all files of a table need the same: let lerobot rewrite the dataset, or choose another --out"
-        );
-        Err(LerobotError::damaged(file.key(), what))
-    };
-    for field in &ours {
-        match theirs.field_with_name(field.name()) {
-            Err(_) => return wrong(format!("it has no column {}", field.name())),
-            Ok(found) if bare(found.data_type()) != bare(field.data_type()) => {
-                return wrong(format!("its column {} is {}", field.name(), found.data_type()));
-            }
-            Ok(_) => {}
-        }
-    }
-    match theirs.fields().iter().find(|field| !ours.iter().any(|own| own.name() == field.name())) {
-        Some(field) => wrong(format!("it has a column {}, which is not known", field.name())),
-        None => Ok(()),
-    }
-}
-
-/// A type without the names of its parts.
-fn bare(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::List(item) => {
-            let item = arrow::datatypes::Field::new("element", bare(item.data_type()), true);
-            DataType::List(std::sync::Arc::new(item))
-        }
-        other => other.clone(),
-    }
-}
-
 /// As hexadecimal digits.
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether features of staged episodes are those of the dataset; theirs, in the dataset's order.
-///
-/// # Errors
-/// What differs.
-pub(super) fn fit(info: &Info, ours: &[Feature]) -> Result<Vec<Feature>, String> {
+fn fit(info: &Info, ours: &[Feature]) -> Result<Vec<Feature>, String> {
     let own = |name: &str| !super::feature::INDEX_COLUMNS.iter().any(|(index, _)| *index == name);
     let mut ordered = Vec::with_capacity(ours.len());
     for (name, theirs) in info.features.0.iter().filter(|(name, _)| own(name)) {

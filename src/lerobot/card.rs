@@ -44,6 +44,12 @@ pub(super) fn part_key(key: &str, from: u64) -> String {
     }
 }
 
+/// The number of the first episode that a sync report at this key is about, if it is one.
+pub(super) fn part_of(key: &str) -> Option<u64> {
+    let rest = key.strip_suffix("/sync.json")?;
+    rest.strip_prefix(OWN_PREFIX).map_or(Some(0), |folder| folder.strip_prefix("from-")?.parse().ok())
+}
+
 /// The parts of the dataset that this program made before episode number `before`.
 ///
 /// # Errors
@@ -55,11 +61,7 @@ pub(super) fn parts(out: &dyn Storage, before: u64) -> Result<Vec<Part>, Lerobot
     }
     for object in out.list(OWN_PREFIX)? {
         let key = object?.key;
-        let Some(rest) = key.strip_suffix("/sync.json") else { continue };
-        let from = rest
-            .strip_prefix(OWN_PREFIX)
-            .map_or(Some(0), |folder| folder.strip_prefix("from-")?.parse().ok());
-        let Some(from) = from.filter(|from| *from < before) else { continue };
+        let Some(from) = part_of(&key).filter(|from| *from < before) else { continue };
         let mapping = part_key(MAPPING_KEY, from);
         parts.push(Part {
             from,
@@ -72,7 +74,7 @@ pub(super) fn parts(out: &dyn Storage, before: u64) -> Result<Vec<Part>, Lerobot
     Ok(parts)
 }
 
-fn optional<T>(read: Result<T, LerobotError>) -> Result<Option<T>, LerobotError> {
+pub(super) fn optional<T>(read: Result<T, LerobotError>) -> Result<Option<T>, LerobotError> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(LerobotError::Storage(StorageError::NotFound { .. })) => Ok(None),

@@ -10,6 +10,7 @@ use super::stats::{STAT_NAMES, Stats};
 use crate::storage::SharedStorage;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
@@ -71,6 +72,8 @@ pub struct EpisodesWriter {
     columns: Vec<StatColumn>,
     videos: usize,
     schema: SchemaRef,
+    /// The columns of the files, where they are others: see [`EpisodesWriter::like`].
+    like: Option<SchemaRef>,
     packer: Packer,
     /// The number of the first file.
     first: u32,
@@ -89,12 +92,20 @@ impl EpisodesWriter {
             columns,
             videos: videos.len(),
             schema,
+            like: None,
             packer,
             first,
             current: None,
             rows: Vec::new(),
             written_bytes: 0,
         }
+    }
+
+    /// With the columns in the order and of the types that another file of the table has.
+    #[must_use]
+    pub(super) fn like(mut self, schema: &SchemaRef) -> Self {
+        self.like = (*schema != self.schema).then(|| Arc::clone(schema));
+        self
     }
 
     /// Adds the next episode. What is in whole files is durable.
@@ -108,8 +119,8 @@ impl EpisodesWriter {
             self.end_file()?;
             let key = FileRef::nth(file).key(EPISODES_PATH);
             let properties = plain_properties().build();
-            self.current =
-                Some((file, ParquetOut::create(&self.out, &key, Arc::clone(&self.schema), properties)?));
+            let schema = Arc::clone(self.like.as_ref().unwrap_or(&self.schema));
+            self.current = Some((file, ParquetOut::create(&self.out, &key, schema, properties)?));
         }
         self.rows.push(row);
         if self.rows.len() >= ROW_GROUP_EPISODES { self.end_row_group() } else { Ok(()) }
@@ -133,6 +144,10 @@ impl EpisodesWriter {
         let arrays = arrays(self.videos, &self.columns, &self.rows, FileRef::nth(*number));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|error| LerobotError::damaged(EPISODES_PATH, error))?;
+        let batch = match &self.like {
+            Some(schema) => as_in(&batch, schema)?,
+            None => batch,
+        };
         self.rows.clear();
         file.write(&batch)?;
         file.end_row_group()
@@ -145,6 +160,31 @@ impl EpisodesWriter {
         }
         Ok(())
     }
+}
+
+/// The same rows with the columns of another schema, which has the same names.
+///
+/// # Errors
+/// [`LerobotError::Damaged`] where a number is another one in the type that it would have.
+fn as_in(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, LerobotError> {
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let (name, wanted) = (field.name(), field.data_type());
+        let ours = batch.column_by_name(name);
+        let theirs = ours.and_then(|ours| cast(ours, wanted).ok());
+        let same = theirs.filter(|theirs| {
+            ours.is_some_and(|ours| cast(theirs, ours.data_type()).is_ok_and(|back| *back == **ours))
+        });
+        columns.push(same.ok_or_else(|| {
+            let what = format!(
+                "the column {name} is {wanted} in the dataset, and an episode's numbers do not go into that: \
+                 let lerobot rewrite the dataset, or choose another --out"
+            );
+            LerobotError::damaged(EPISODES_PATH, what)
+        })?);
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|error| LerobotError::damaged(EPISODES_PATH, error))
 }
 
 fn list_of(element: DataType) -> DataType {

@@ -24,6 +24,7 @@ mod v21;
 pub mod validate;
 pub mod video;
 
+pub use base::{Wanted, WantedPicture, check_wanted};
 pub use error::LerobotError;
 pub use json::Ordered;
 pub use summary::{DatasetSummary, summary};

@@ -1,7 +1,11 @@
 //! What a dataset amounts to, for a summary at the end of a run.
 
+use super::assemble::Skipped;
+use super::card::{optional, part_key, part_of};
 use super::error::LerobotError;
 use super::info::Info;
+use super::json::read_json;
+use super::layout::{OWN_PREFIX, SKIPPED_KEY};
 use crate::storage::Storage;
 use serde::Serialize;
 
@@ -60,4 +64,24 @@ pub fn summary(storage: &dyn Storage) -> Result<DatasetSummary, LerobotError> {
             .map(|(name, feature)| FeatureSummary { name, dtype: feature.dtype, shape: feature.shape })
             .collect(),
     })
+}
+
+/// The number of the first episode of the batch that this program added last; 0 where it added to none of its own.
+///
+/// # Errors
+/// The storage's.
+pub fn latest_batch(storage: &dyn Storage) -> Result<u64, LerobotError> {
+    let mut latest = 0;
+    for object in storage.list(OWN_PREFIX)? {
+        latest = part_of(&object?.key).map_or(latest, |from| latest.max(from));
+    }
+    Ok(latest)
+}
+
+/// The recordings that gave no episode in the batch whose first episode has this number.
+///
+/// # Errors
+/// The storage's, and [`LerobotError::Damaged`] for a list that cannot be read.
+pub fn skipped_of(storage: &dyn Storage, from: u64) -> Result<Vec<Skipped>, LerobotError> {
+    Ok(optional(read_json(storage, &part_key(SKIPPED_KEY, from)))?.unwrap_or_default())
 }

@@ -15,6 +15,8 @@ pub(super) const PANDAS_KEY: &str = "pandas";
 /// The most tasks that are read.
 const MAX_TASKS: usize = 1_000_000;
 const BATCH_ROWS: usize = 1024;
+/// What pandas calls an index without a name: the texts of a dataset that lerobot 0.4 wrote.
+const UNNAMED_INDEX: &str = "__index_level_0__";
 
 /// What pandas writes for a table of `task_index` whose index is `task`.
 const PANDAS_METADATA: &str = concat!(
@@ -52,7 +54,7 @@ pub fn write_tasks(out: &SharedStorage, tasks: &[String]) -> Result<u64, Lerobot
 pub struct Tasks {
     /// Number and text of each row.
     pub rows: Vec<(i64, String)>,
-    /// Whether pandas metadata makes `task` the index.
+    /// Whether pandas metadata makes the texts the index.
     pub task_is_index: bool,
 }
 
@@ -65,13 +67,14 @@ pub fn read_tasks(storage: &SharedStorage) -> Result<Tasks, LerobotError> {
     let pandas = file.note(PANDAS_KEY).and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
     let index =
         pandas.as_ref().and_then(|pandas| pandas.get("index_columns")).and_then(|columns| columns.get(0));
-    let mut tasks =
-        Tasks { rows: Vec::new(), task_is_index: index.and_then(|name| name.as_str()) == Some("task") };
+    let index = index.and_then(|name| name.as_str());
+    let text = index.filter(|name| *name == UNNAMED_INDEX).unwrap_or("task");
+    let mut tasks = Tasks { rows: Vec::new(), task_is_index: index == Some(text) };
     for batch in file.batches(BATCH_ROWS, |_| true)? {
         let batch = batch?;
         let numbers =
             batch.column_by_name("task_index").and_then(|column| column.as_primitive_opt::<Int64Type>());
-        let texts = batch.column_by_name("task");
+        let texts = batch.column_by_name(text);
         let texts = texts.and_then(|column| arrow_text(column.as_ref()));
         let (Some(numbers), Some(texts)) = (numbers, texts) else {
             return Err(LerobotError::damaged(

@@ -8,9 +8,10 @@ use super::info::{FeatureInfo, Totals, Version};
 use super::json::{Ordered, to_json};
 use super::layout::{CHUNK_FILES, INFO_KEY};
 use super::stats::Stats;
+use super::video::{PIXEL_FORMAT, VideoStream};
 use crate::storage::{ObjectWriter, SharedStorage, from_io};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -53,10 +54,17 @@ pub(super) fn info_bytes(
     fps: u32,
     robot_type: Option<&str>,
     features: &[Feature],
+    streams: &[(&str, &VideoStream)],
     totals: Totals,
 ) -> Result<Vec<u8>, LerobotError> {
     let videos = features.iter().filter(|feature| feature.dtype == Dtype::Video).count() as u64;
-    let entries = features.iter().cloned().chain(index_features());
+    let entries = features.iter().cloned().chain(index_features()).map(|feature| {
+        let mut entry = FeatureInfo::of(&feature);
+        if let Some((_, stream)) = streams.iter().find(|(name, _)| *name == feature.name) {
+            entry.info = Some(video_info(stream, fps));
+        }
+        (feature.name, entry)
+    });
     let info = Info {
         codebase_version: Version::V21.name(),
         robot_type,
@@ -70,9 +78,23 @@ pub(super) fn info_bytes(
         splits: Ordered(vec![("train".to_owned(), format!("0:{}", totals.episodes))]),
         data_path: DATA_PATH,
         video_path: (videos > 0).then_some(VIDEO_PATH),
-        features: Ordered(entries.map(|feature| (feature.name.clone(), FeatureInfo::of(&feature))).collect()),
+        features: Ordered(entries.collect()),
     };
     to_json(INFO_KEY, &info)
+}
+
+/// What info.json says of a video: what lerobot 0.3.3 finds in the file of the first episode.
+fn video_info(stream: &VideoStream, fps: u32) -> Value {
+    json!({
+        "video.height": stream.height,
+        "video.width": stream.width,
+        "video.codec": stream.codec.name(),
+        "video.pix_fmt": PIXEL_FORMAT,
+        "video.is_depth_map": false,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": false,
+    })
 }
 
 /// The data file of an episode.
@@ -84,6 +106,18 @@ pub(super) fn data_key(episode: u64) -> String {
 pub(super) fn episode_of(key: &str) -> Option<u64> {
     let (_, name) = key.strip_prefix("data/chunk-")?.split_once('/')?;
     name.strip_prefix("episode_")?.strip_suffix(".parquet")?.parse().ok()
+}
+
+/// An episode's file of a video.
+pub(super) fn video_key(video: &str, episode: u64) -> String {
+    format!("videos/chunk-{:03}/{video}/episode_{episode:06}.mp4", episode / u64::from(CHUNK_FILES))
+}
+
+/// The video and the episode whose file this is, if it is one's.
+pub(super) fn video_of(key: &str) -> Option<(&str, u64)> {
+    let (_, name) = key.strip_prefix("videos/chunk-")?.split_once('/')?;
+    let (video, name) = name.split_once('/')?;
+    Some((video, name.strip_prefix("episode_")?.strip_suffix(".mp4")?.parse().ok()?))
 }
 
 /// A file of lines of JSON. Nothing is visible before [`Lines::finish`].
@@ -164,6 +198,12 @@ mod tests {
         assert_eq!(episode_of(&data_key(12_345)), Some(12_345));
         for key in ["data/chunk-000/file-000.parquet", "data/episode_000001.parquet", "data/chunk-0/x"] {
             assert_eq!(episode_of(key), None, "{key}");
+        }
+        let key = "videos/chunk-012/observation.images.front/episode_012345.mp4";
+        assert_eq!(video_key("observation.images.front", 12_345), key);
+        assert_eq!(video_of(key), Some(("observation.images.front", 12_345)));
+        for key in ["videos/front/chunk-000/file-000.mp4", "videos/chunk-000/front/notes.mp4", "videos/x"] {
+            assert_eq!(video_of(key), None, "{key}");
         }
     }
 }

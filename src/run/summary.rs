@@ -4,20 +4,20 @@
 
 use super::output::RunNote;
 use crate::batch::BatchState;
-use crate::cli::dataset;
+use crate::cli::dataset::{self, Listed};
 use crate::cli::exit::{Code, Failure, OrExit, Outcome};
 use crate::cli::output::notice;
 use crate::storage::fs::FsStorage;
 use roboflow_fsm::effect::Exit;
 use std::path::Path;
 
-/// Shows a dataset that is complete. What was skipped is read from it.
+/// Shows a dataset that is complete. What was skipped is read from it, as far as it is listed.
 ///
 /// # Errors
 /// When it cannot be read, or stdout not be written.
-pub(super) fn show(note: &RunNote, output: &Path, as_json: bool) -> Outcome {
+pub(super) fn show(note: &RunNote, output: &Path, listed: Listed, as_json: bool) -> Outcome {
     let storage = FsStorage::open(output).or_exit(Code::Io)?;
-    dataset::show(&storage, &output.display().to_string(), note.recordings.len() as u64, as_json)
+    dataset::show(&storage, &output.display().to_string(), note.recordings.len() as u64, listed, as_json)
 }
 
 /// Says that a run was stopped, how far it is, and how to go on.

@@ -12,7 +12,6 @@ use super::{
 use crate::convert::align::Align;
 use crate::convert::nearest::{listed, meant};
 use crate::convert::source::TimeSource;
-use crate::lerobot::assemble::V21_VIDEO;
 use crate::lerobot::feature::Dtype;
 use crate::lerobot::info::Version;
 use toml::de::DeTable;
@@ -73,9 +72,6 @@ pub(super) fn mapping(file: &str, text: &str) -> Result<Mapping, MappingError> {
     let task = task(&root, &episodes.split)?;
     let features = features(&root)?;
     let video = video::video(&root, &features)?;
-    if format == Version::V21 && features.iter().any(video::is_video) {
-        return Err(root.error(root.place_of("format").unwrap_or(START), V21_VIDEO));
-    }
     Ok(Mapping {
         file: file.to_owned(),
         text: text.to_owned(),

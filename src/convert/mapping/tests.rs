@@ -329,8 +329,6 @@ fn what_an_encoder_does_not_take_is_refused_with_what_it_does() {
         let found = refused_of(lines);
         assert!(found.contains(what), "{lines}: {found}");
     }
-    let older = refused(&format!("format = \"v2.1\"\n{}", feature(VIDEO)));
-    assert!(older.starts_with("pick.toml:1:10: videos are not written in format = \"v2.1\" yet"), "{older}");
     let unused = refused(
         "fps = 30\n[video]\n[task]\ntext = \"t\"\n[[feature]]\nname = \"a\"\nsource = [{ topic = \"/a\", field = \"b\" }]\n",
     );

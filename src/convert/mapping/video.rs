@@ -6,6 +6,7 @@ use super::error::MappingError;
 use super::keys::Keys;
 use super::{Content, FeatureMap};
 use crate::convert::nearest::listed;
+use crate::lerobot::video::Codec;
 use std::ops::RangeInclusive;
 
 const KEYS: [&str; 3] = ["encoder", "quality", "preset"];
@@ -100,6 +101,14 @@ impl Encoder {
     /// As ffmpeg calls it; none for one that is no part of ffmpeg.
     pub fn ffmpeg_name(self) -> Option<&'static str> {
         self.name().strip_prefix("ffmpeg:")
+    }
+
+    /// How what it makes is coded.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::OpenH264 | Self::X264 => Codec::H264,
+            Self::SvtAv1 | Self::AomAv1 => Codec::Av1,
+        }
     }
 
     fn terms(self) -> Option<&'static Terms> {

@@ -6,7 +6,7 @@ use super::{AssembleWork, check};
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::json::Ordered;
 use crate::lerobot::v21::{
-    self, EPISODES_KEY, EpisodeLine, Lines, STATS_KEY, StatsLine, TASKS_KEY, TaskLine, episode_of,
+    self, EPISODES_KEY, EpisodeLine, Lines, STATS_KEY, StatsLine, TASKS_KEY, TaskLine, episode_of, video_of,
 };
 use crate::work::StopFlag;
 
@@ -46,14 +46,19 @@ impl AssembleWork {
         Ok(written + self.write_own(stop)?)
     }
 
-    /// Removes data files of an older, larger dataset.
+    /// Removes data and video files of an older, larger dataset, and those of videos that there are no more.
     fn remove_episodes_beyond(&self) -> Result<(), LerobotError> {
-        let keys: Result<Vec<_>, _> =
-            self.out.list("data/")?.map(|object| object.map(|object| object.key)).collect();
-        for key in keys? {
-            if episode_of(&key).is_some_and(|episode| episode >= self.episodes()) {
-                tracing::info!(key, "removing a file of an older dataset");
-                self.out.delete(&key)?;
+        let names = self.plan.video_names();
+        for folder in ["data/", "videos/"] {
+            let keys: Result<Vec<_>, _> =
+                self.out.list(folder)?.map(|object| object.map(|object| object.key)).collect();
+            for key in keys? {
+                let video = video_of(&key).map(|(name, episode)| (names.contains(&name), episode));
+                let found = episode_of(&key).map(|episode| (true, episode)).or(video);
+                if found.is_some_and(|(is_known, episode)| !is_known || episode >= self.episodes()) {
+                    tracing::info!(key, "removing a file of an older dataset");
+                    self.out.delete(&key)?;
+                }
             }
         }
         Ok(())

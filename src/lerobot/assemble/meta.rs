@@ -90,8 +90,10 @@ impl AssembleWork {
         stop: &StopFlag,
     ) -> Result<(u32, Ordered<Ordered<Value>>, u64), LerobotError> {
         let first = self.base.as_ref().map_or(0, |base| base.episode_files);
-        let videos: Vec<&str> = self.plan.videos.iter().map(|video| video.name.as_str()).collect();
-        let mut writer = EpisodesWriter::new(&self.out, &videos, columns.to_vec(), first);
+        let mut writer = EpisodesWriter::new(&self.out, &self.plan.video_names(), columns.to_vec(), first);
+        if let Some(table) = &self.table {
+            writer = writer.like(table);
+        }
         let mut totals =
             columns.iter().map(|column| self.before(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut warnings = Vec::new();

@@ -21,16 +21,12 @@ use super::error::LerobotError;
 use super::info::Version;
 use crate::storage::SharedStorage;
 use crate::work::{SegmentDone, StopFlag, Work, WorkError};
+use arrow::datatypes::SchemaRef;
 use episode_stats::stat_columns;
 pub(super) use meta::SyncEntry;
 use plan::Plan;
 use serde::{Deserialize, Serialize};
 
-/// Why nothing is appended to a dataset with videos.
-pub const VIDEO_APPEND: &str = "videos are not appended to a dataset yet: leave out --append and choose another --out, or take kind = \"image\"";
-/// Why a dataset of v2.1 has no videos.
-pub const V21_VIDEO: &str =
-    "videos are not written in format = \"v2.1\" yet: take kind = \"image\", or leave out the format";
 /// Why nothing is added in v2.1.
 pub const V21_APPEND: &str = "format = \"v2.1\" is written anew only: datasets of v3.0 are appended to; leave out --append, or the format";
 
@@ -74,6 +70,8 @@ pub struct AssembleWork {
     plan: Plan,
     /// What is appended to.
     base: Option<Base>,
+    /// The columns of its table of episodes.
+    table: Option<SchemaRef>,
     /// The append was made ours by this very object.
     held: bool,
     warnings: Vec<String>,
@@ -98,18 +96,15 @@ impl AssembleWork {
         }
         let base = options.append.as_deref().map(|owner| Base::find(&out, owner)).transpose()?;
         let mut plan = Plan::read(&staging, episodes, base.as_ref())?;
-        if !plan.videos.is_empty() && (base.is_some() || options.version == Version::V21) {
-            let text = if base.is_some() { VIDEO_APPEND } else { V21_VIDEO };
-            return Err(LerobotError::Unfit(text.to_owned()).into());
-        }
-        if let Some(base) = &base {
-            base.check_table(&out, &stat_columns(&plan.features))?;
-        }
+        let table = match &base {
+            Some(base) => base.table(&out, &plan.video_names(), &stat_columns(&plan.features))?,
+            None => None,
+        };
         let mut skipped = options.skipped;
         skipped.append(&mut plan.left_out);
         skipped.sort_by(|a, b| a.source.cmp(&b.source));
         let options = AssembleOptions { skipped, ..options };
-        Ok(Self { staging, out, options, plan, base, held: false, warnings: Vec::new() })
+        Ok(Self { staging, out, options, plan, base, table, held: false, warnings: Vec::new() })
     }
 
     /// Episodes of the dataset to be.

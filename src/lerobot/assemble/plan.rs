@@ -2,12 +2,12 @@
 
 use super::Skipped;
 use super::plan_videos::{PlannedVideo, VideoPlace, place_videos};
-use crate::lerobot::base::{self, Base};
+use crate::lerobot::base::Base;
 use crate::lerobot::data::columns;
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::feature::{Dtype, Feature, INDEX_COLUMNS};
 use crate::lerobot::json::read_json;
-use crate::lerobot::layout::{DATA_FILE_BYTES, Packer};
+use crate::lerobot::layout::{DATA_FILE_BYTES, Packer, VIDEO_FILE_BYTES};
 use crate::lerobot::staged::{EPISODE_FILE, STAGED_VERSION, StagedEpisode, video_feature};
 use crate::lerobot::stats::MAX_EPISODE_FRAMES;
 use crate::lerobot::video::VideoStream;
@@ -103,13 +103,13 @@ impl Plan {
     }
 
     fn arrange(first: StagedEpisode, found: Vec<Found>, start: Start) -> Self {
-        let Start { features, robot_type, mut tasks, before, mut frames, first_file, file_bytes } = start;
+        let (videos, mut places) = place_videos(&first, &found, &start);
+        let Start { features, robot_type, mut tasks, before, mut frames, first_file, file_bytes, .. } = start;
         let mut packer = Packer::new(file_bytes);
         let mut known: HashMap<String, usize> = tasks.iter().cloned().zip(0..).collect();
         let (mut files, mut left_out) = (0, Vec::new());
         let mut fingerprint = Sha256::new();
         fingerprint.update(format!("{before} {frames} {first_file} {features:?}\n"));
-        let (videos, mut places) = place_videos(&first, &found);
         let mut episodes = Vec::with_capacity(found.len());
         for Found { folder, staged_bytes, video_bytes, staged, .. } in found {
             let file = packer.place(staged_bytes + staged.frames * INDEX_BYTES_PER_FRAME);
@@ -172,26 +172,40 @@ impl Plan {
 }
 
 /// Where the episodes begin: nowhere, or behind those of a dataset.
-struct Start {
-    features: Vec<Feature>,
+pub(super) struct Start {
+    /// In the order of the dataset.
+    pub(super) features: Vec<Feature>,
     robot_type: Option<String>,
     tasks: Vec<String>,
     before: u64,
     frames: u64,
     first_file: u32,
     file_bytes: u64,
+    /// The number of each video's first file, where it is not 0.
+    pub(super) first_video_files: BTreeMap<String, u32>,
+    pub(super) video_file_bytes: u64,
 }
 
 impl Start {
-    fn of(base: Option<&Base>, first: &StagedEpisode) -> Result<Self, LerobotError> {
+    pub(super) fn of(base: Option<&Base>, first: &StagedEpisode) -> Result<Self, LerobotError> {
         let robot_type = first.robot_type.clone();
         let Some(base) = base else {
             let features = first.features.clone();
-            let (tasks, file_bytes) = (Vec::new(), DATA_FILE_BYTES);
-            return Ok(Self { features, robot_type, tasks, before: 0, frames: 0, first_file: 0, file_bytes });
+            return Ok(Self {
+                features,
+                robot_type,
+                tasks: Vec::new(),
+                before: 0,
+                frames: 0,
+                first_file: 0,
+                file_bytes: DATA_FILE_BYTES,
+                first_video_files: BTreeMap::new(),
+                video_file_bytes: VIDEO_FILE_BYTES,
+            });
         };
         let info = base.info()?;
-        let features = base::fit(&info, &first.features);
+        let features = base.fit(&info, first);
+        let bytes = |mb: u32| u64::from(mb.max(1)) << 20;
         let robots = (info.robot_type.as_ref(), robot_type.as_ref());
         let difference = match (&features, robots) {
             _ if info.fps != first.fps => {
@@ -209,7 +223,13 @@ impl Start {
                     before: info.total_episodes,
                     frames: info.total_frames,
                     first_file: base.data_files,
-                    file_bytes: u64::from(info.data_files_size_in_mb.max(1)) << 20,
+                    file_bytes: bytes(info.data_files_size_in_mb),
+                    first_video_files: base
+                        .videos
+                        .iter()
+                        .map(|(name, video)| (name.clone(), video.files))
+                        .collect(),
+                    video_file_bytes: bytes(info.video_files_size_in_mb),
                 });
             }
         };

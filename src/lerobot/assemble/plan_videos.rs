@@ -1,8 +1,8 @@
 //! Which episode goes to which file of each video: a part of the plan.
 
-use super::plan::{Found, Plan, PlannedEpisode};
+use super::plan::{Found, Plan, PlannedEpisode, Start};
 use crate::lerobot::feature::Dtype;
-use crate::lerobot::layout::{Packer, VIDEO_FILE_BYTES};
+use crate::lerobot::layout::Packer;
 use crate::lerobot::staged::StagedEpisode;
 use crate::lerobot::video::{FILE_FRAMES_MAX, VideoStream};
 
@@ -13,10 +13,12 @@ const INDEX_BYTES_PER_FRAME: u64 = 6;
 #[derive(Debug, Clone)]
 pub(super) struct PlannedVideo {
     pub(super) name: String,
-    /// Its place among the features.
+    /// Its place among the features as they are staged.
     pub(super) feature: usize,
     /// As the first episode has it; others differ in nothing that info.json says.
     pub(super) stream: VideoStream,
+    /// The number of its first file.
+    pub(super) first_file: u32,
     /// Its files.
     pub(super) files: u32,
 }
@@ -32,18 +34,20 @@ pub(super) struct VideoPlace {
     pub(super) stream: VideoStream,
 }
 
-/// All videos, and for each episode its place in each. A file ends before an episode would pass its limit, and where the
+/// All videos in the order of the dataset's features, and for each episode its place in each. A file ends before an episode would pass its limit, and where the
 /// parameters of the decoder change, since a file has one set of them.
 pub(super) fn place_videos(
     first: &StagedEpisode,
     found: &[Found],
+    start: &Start,
 ) -> (Vec<PlannedVideo>, impl Iterator<Item = Vec<VideoPlace>> + use<>) {
     let mut videos = Vec::new();
     let mut places: Vec<Vec<VideoPlace>> = vec![Vec::new(); found.len()];
-    let features = first.features.iter().enumerate().filter(|(_, feature)| feature.dtype == Dtype::Video);
-    for (at, feature) in features {
+    for feature in start.features.iter().filter(|feature| feature.dtype == Dtype::Video) {
         let Some(stream) = first.videos.get(&feature.name) else { continue };
-        let mut packer = Packer::new(VIDEO_FILE_BYTES);
+        let Some(at) = first.features.iter().position(|staged| staged.name == feature.name) else { continue };
+        let first_file = start.first_video_files.get(&feature.name).copied().unwrap_or(0);
+        let mut packer = Packer::new(start.video_file_bytes);
         let mut before: Option<(&VideoStream, u32, u64)> = None;
         for (Found { staged, video_bytes, .. }, places) in found.iter().zip(&mut places) {
             let stream = staged.videos.get(&feature.name).unwrap_or(stream);
@@ -52,44 +56,51 @@ pub(super) fn place_videos(
                 packer.part();
             }
             let bytes = video_bytes.get(&at).copied().unwrap_or(0);
-            let file = packer.place(bytes + staged.frames * INDEX_BYTES_PER_FRAME);
+            let file = first_file + packer.place(bytes + staged.frames * INDEX_BYTES_PER_FRAME);
             let from_frame = before.filter(|(_, last, _)| *last == file).map_or(0, |(_, _, frames)| frames);
             before = Some((stream, file, from_frame + staged.frames));
             places.push(VideoPlace { file, from_frame, stream: stream.clone() });
         }
-        let files = before.map_or(0, |(_, last, _)| last + 1);
-        videos.push(PlannedVideo { name: feature.name.clone(), feature: at, stream: stream.clone(), files });
+        let files = before.map_or(0, |(_, last, _)| last + 1 - first_file);
+        let (name, stream) = (feature.name.clone(), stream.clone());
+        videos.push(PlannedVideo { name, feature: at, stream, first_file, files });
     }
     (videos, places.into_iter())
 }
 
 impl Plan {
+    /// The names of the videos.
+    pub(super) fn video_names(&self) -> Vec<&str> {
+        self.videos.iter().map(|video| video.name.as_str()).collect()
+    }
+
     /// Files of all videos.
     pub(super) fn video_files(&self) -> u32 {
         self.videos.iter().map(|video| video.files).sum()
     }
 
-    /// The `number`-th file of all videos: the video's place among [`Plan::videos`], and the file's number in it.
+    /// The `number`-th file to write of all videos: the video's place among [`Plan::videos`], and the file's number.
     pub(super) fn video_file(&self, number: u32) -> Option<(usize, u32)> {
         let mut rest = number;
         for (at, video) in self.videos.iter().enumerate() {
             match rest.checked_sub(video.files) {
-                None => return Some((at, rest)),
+                None => return Some((at, video.first_file + rest)),
                 Some(beyond) => rest = beyond,
             }
         }
         None
     }
 
-    /// The episodes of a video's file, with their places in it.
+    /// The episodes of a video's file with their numbers and their places in it.
     pub(super) fn episodes_of_video(
         &self,
         video: usize,
         file: u32,
-    ) -> impl Iterator<Item = (&PlannedEpisode, &VideoPlace)> {
-        let placed =
-            self.episodes.iter().filter_map(move |episode| Some((episode, episode.videos.get(video)?)));
-        placed.filter(move |(_, place)| place.file == file)
+    ) -> impl Iterator<Item = (u64, &PlannedEpisode, &VideoPlace)> {
+        let placed = (self.before..)
+            .zip(&self.episodes)
+            .filter_map(move |(number, episode)| Some((number, episode, episode.videos.get(video)?)));
+        placed.filter(move |(_, _, place)| place.file == file)
     }
 }
 
@@ -140,7 +151,8 @@ mod tests {
 
     /// File and first frame of each episode, and the number of files.
     fn placed(found: &[Found]) -> (Vec<(u32, u64)>, u32) {
-        let (videos, places) = place_videos(&found[0].staged, found);
+        let start = Start::of(None, &found[0].staged).unwrap();
+        let (videos, places) = place_videos(&found[0].staged, found, &start);
         let places = places.map(|places| (places[0].file, places[0].from_frame)).collect();
         (places, videos[0].files)
     }

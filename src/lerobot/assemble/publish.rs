@@ -30,12 +30,11 @@ impl AssembleWork {
             let (episodes, frames) = (self.episodes(), self.plan.frames);
             let totals = Totals { episodes, frames, tasks: self.plan.tasks.len() as u64 };
             let (fps, features) = (self.plan.fps, &self.plan.features);
+            let videos: Vec<_> =
+                self.plan.videos.iter().map(|video| (video.name.as_str(), &video.stream)).collect();
             return match self.options.version {
-                Version::V30 => {
-                    let videos = self.plan.videos.iter().map(|video| (video.name.as_str(), &video.stream));
-                    Info::new(fps, robot, features, totals).with_videos(videos).to_bytes()
-                }
-                Version::V21 => v21::info_bytes(fps, robot, features, totals),
+                Version::V30 => Info::new(fps, robot, features, totals).with_videos(videos).to_bytes(),
+                Version::V21 => v21::info_bytes(fps, robot, features, &videos, totals),
             };
         };
         let totals = [

@@ -1,16 +1,19 @@
-//! Writes one video file: the samples of its episodes as they stand in staging, behind an index that is made first.
+//! Writes one video file: the samples of its episodes as they stand in staging, behind an index that is made first. In v2.1
+//! one file for each of its episodes.
 //!
 //! Samples pass through in pieces; of a whole file only their sizes are in memory.
 
 use super::data_file::open_segment;
 use super::plan::PlannedEpisode;
-use super::plan_videos::PlannedVideo;
+use super::plan_videos::{PlannedVideo, VideoPlace};
 use super::{AssembleWork, check};
 use crate::lerobot::data::staged_schema;
 use crate::lerobot::episodes::VideoSpan;
 use crate::lerobot::error::LerobotError;
+use crate::lerobot::info::Version;
 use crate::lerobot::layout::{FileRef, VIDEO_PATH, video_key};
 use crate::lerobot::staged::{SEGMENT_NOTE_KEY, SegmentNote, segment_key, segment_video_key};
+use crate::lerobot::v21;
 use crate::lerobot::video::{GOP_FRAMES, Mp4Plan, SampleSizes, VideoStream};
 use crate::storage::{ObjectInfo, ObjectWriter, from_io};
 use crate::work::{SegmentDone, StopFlag};
@@ -23,7 +26,7 @@ const BATCH_FRAMES: usize = 4096;
 const PIECE_BYTES: usize = 1 << 20;
 
 impl AssembleWork {
-    /// Writes a video's file; durable when it returns.
+    /// Writes a video's file, or in v2.1 one for each of its episodes; durable when it returns.
     pub(super) fn write_video_file(
         &self,
         video: usize,
@@ -33,11 +36,41 @@ impl AssembleWork {
         let Some(planned) = self.plan.videos.get(video) else {
             return Err(LerobotError::Unfit(format!("there is no video {video}")));
         };
+        let mut done = SegmentDone { frames: 0, read_bytes: 0, written_bytes: 0 };
+        let mut write = |key: &str, episodes: &[(&PlannedEpisode, &VideoPlace)]| {
+            let (read, written) = self.write_episodes_of_video(planned, key, episodes, stop)?;
+            done.read_bytes += read;
+            done.written_bytes += written;
+            Ok::<_, LerobotError>(())
+        };
+        let episodes = self.plan.episodes_of_video(video, number);
+        match self.options.version {
+            Version::V30 => {
+                let episodes: Vec<_> = episodes.map(|(_, episode, place)| (episode, place)).collect();
+                write(&video_key(VIDEO_PATH, &planned.name, FileRef::nth(number)), &episodes)?;
+            }
+            Version::V21 => {
+                for (index, episode, place) in episodes {
+                    write(&v21::video_key(&planned.name, index), &[(episode, place)])?;
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes the file of these episodes. Gives the bytes read and those written.
+    fn write_episodes_of_video(
+        &self,
+        planned: &PlannedVideo,
+        key: &str,
+        episodes: &[(&PlannedEpisode, &VideoPlace)],
+        stop: &StopFlag,
+    ) -> Result<(u64, u64), LerobotError> {
         let mut samples = SampleSizes::default();
         let mut pieces = Vec::new();
         let mut stream = &planned.stream;
         let mut read_bytes = 0;
-        for (episode, place) in self.plan.episodes_of_video(video, number) {
+        for (episode, place) in episodes {
             stream = &place.stream;
             for segment in 0..episode.segments.len() {
                 check(stop)?;
@@ -47,10 +80,9 @@ impl AssembleWork {
             }
         }
         let head = Mp4Plan { stream, fps: self.plan.fps, samples: &samples }.head();
-        let key = video_key(VIDEO_PATH, &planned.name, FileRef::nth(number));
-        let mut writer = self.out.writer(&key)?;
+        let mut writer = self.out.writer(key)?;
         let write = |writer: &mut Box<dyn ObjectWriter>, bytes: &[u8]| {
-            writer.write_all(bytes).map_err(|error| from_io(self.out.as_ref(), "writing", &key, error))
+            writer.write_all(bytes).map_err(|error| from_io(self.out.as_ref(), "writing", key, error))
         };
         write(&mut writer, &head)?;
         for piece in &pieces {
@@ -68,7 +100,7 @@ impl AssembleWork {
         writer.finish()?;
         let written_bytes = head.len() as u64 + samples.total_bytes();
         tracing::debug!(key, frames = samples.len(), bytes = written_bytes, "wrote a video file");
-        Ok(SegmentDone { frames: 0, read_bytes: read_bytes + samples.total_bytes(), written_bytes })
+        Ok((read_bytes + samples.total_bytes(), written_bytes))
     }
 
     /// Adds the sizes of a segment's samples, and makes sure that they are what they should be. Gives the file of samples, and the
@@ -85,7 +117,7 @@ impl AssembleWork {
             LerobotError::damaged(key, format!("{}: {what}: convert {} again", planned.name, episode.source))
         };
         let columns = segment_key(&episode.folder, segment);
-        let input = open_segment(&self.staging, episode, segment, &staged_schema(&self.plan.features))?;
+        let input = open_segment(&self.staging, episode, segment, &staged_schema(&self.plan.staged))?;
         let read_bytes = input.size();
         let note = input.note(SEGMENT_NOTE_KEY).map(serde_json::from_str::<SegmentNote>).transpose();
         let note = note.map_err(|error| LerobotError::damaged(&columns, error))?.unwrap_or_default();
@@ -119,7 +151,7 @@ impl AssembleWork {
     /// An episode's place in each video, in seconds.
     pub(super) fn video_spans(&self, episode: &PlannedEpisode) -> Vec<VideoSpan> {
         let seconds = |frames: u64| frames as f64 / f64::from(self.plan.fps.max(1));
-        let span = |place: &super::plan_videos::VideoPlace| VideoSpan {
+        let span = |place: &VideoPlace| VideoSpan {
             file: FileRef::nth(place.file),
             from: seconds(place.from_frame),
             to: seconds(place.from_frame + episode.frames),
@@ -127,7 +159,8 @@ impl AssembleWork {
         episode.videos.iter().map(span).collect()
     }
 
-    /// Removes video files of an older dataset, as for data files; also those of videos that there are no more.
+    /// Removes video files of an older dataset, as for data files; also those of videos that there are no more. Of a dataset
+    /// that is added to, only what an append left that was never published.
     pub(super) fn remove_videos_beyond(&self) -> Result<(), LerobotError> {
         let folders: Result<std::collections::BTreeSet<String>, LerobotError> = self
             .out
@@ -135,8 +168,11 @@ impl AssembleWork {
             .map(|object| Ok(object?.key.split('/').nth(1).unwrap_or_default().to_owned()))
             .collect();
         for name in folders? {
-            let files =
-                self.plan.videos.iter().find(|video| video.name == name).map_or(0, |video| video.files);
+            let own = self.plan.videos.iter().find(|video| video.name == name);
+            if own.is_none() && self.base.is_some() {
+                continue;
+            }
+            let files = own.map_or(0, |video| video.first_file + video.files);
             self.remove_beyond(&VIDEO_PATH.replace("{video_key}", &name), files)?;
         }
         Ok(())

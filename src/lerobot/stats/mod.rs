@@ -99,6 +99,8 @@ impl Stats {
 fn numbers(value: &Json) -> Option<Vec<f64>> {
     match value {
         Json::Number(number) => Some(vec![number.as_f64()?]),
+        // Of truth values lerobot 0.4 writes the least and the greatest as such.
+        Json::Bool(flag) => Some(vec![f64::from(u8::from(*flag))]),
         Json::Array(list) => {
             let parts: Option<Vec<Vec<f64>>> = list.iter().map(numbers).collect();
             Some(parts?.concat())

@@ -67,7 +67,8 @@ fn flat(value: &Value, depth: usize) -> Option<Vec<f64>> {
             let [only] = value.as_array()?.as_slice() else { return None };
             value = only;
         }
-        value.as_f64()
+        // lerobot 0.4 writes the least and the greatest of truth values as such.
+        value.as_f64().or_else(|| Some(f64::from(u8::from(value.as_bool()?))))
     };
     value.as_array()?.iter().map(innermost).collect()
 }

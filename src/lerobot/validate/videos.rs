@@ -111,15 +111,9 @@ impl Video<'_> {
             self.column.shape.starts_with(&size),
             format!("its pictures are {size:?}, the feature is {:?}", self.column.shape),
         );
-        let codecs: &[&str] = match &entry.kind {
-            b"avc1" | b"avc3" => &["h264"],
-            b"av01" => &["av1"],
-            b"hvc1" | b"hev1" => &["hevc", "h265"],
-            _ => &[],
-        };
         if let Some(codec) = self.info("video.codec").and_then(Value::as_str) {
             let kind = String::from_utf8_lossy(&entry.kind);
-            hold(codecs.contains(&codec), format!("it is coded as {kind}, info.json says {codec}"));
+            hold(entry.codecs().contains(&codec), format!("it is coded as {kind}, info.json says {codec}"));
         }
         let fps = self.info("video.fps").and_then(Value::as_f64);
         hold(

@@ -55,6 +55,18 @@ pub struct SampleEntry {
     pub record: Vec<u8>,
 }
 
+impl SampleEntry {
+    /// What info.json may call the codec, the usual name first; none for a codec that is not known.
+    pub fn codecs(&self) -> &'static [&'static str] {
+        match &self.kind {
+            b"avc1" | b"avc3" => &["h264"],
+            b"av01" => &["av1"],
+            b"hvc1" | b"hev1" => &["hevc", "h265"],
+            _ => &[],
+        }
+    }
+}
+
 /// The tables of a track before they are put together.
 #[derive(Default)]
 struct Tables {

@@ -12,7 +12,7 @@ pub use find::{FfmpegError, find};
 
 use super::{Encode, EncodeError, Encoding, Planes, Samples, StopFlag};
 use crate::convert::mapping::video::Encoder;
-use crate::lerobot::video::{Codec, FRAME_TICKS, GOP_FRAMES, PIXEL_FORMAT, VideoStream, read_fragments};
+use crate::lerobot::video::{FRAME_TICKS, GOP_FRAMES, PIXEL_FORMAT, VideoStream, read_fragments};
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError};
 use pipes::Pipes;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -135,7 +135,7 @@ impl Encode for Ffmpeg {
             samples.bytes.extend_from_slice(stream.get(sample.place.clone()).unwrap_or_default());
             samples.end(begin, sample.is_sync)?;
         }
-        let codec = codec(self.encoding.video.encoder);
+        let codec = self.encoding.video.encoder.codec();
         let entry = fragments.entry;
         if entry.kind != codec.entry() || entry.record.is_empty() {
             let kind = String::from_utf8_lossy(&entry.kind).into_owned();
@@ -149,13 +149,6 @@ impl Encode for Ffmpeg {
             quality: self.encoding.video.quality,
             preset: self.encoding.shown_preset(),
         })
-    }
-}
-
-fn codec(encoder: Encoder) -> Codec {
-    match encoder {
-        Encoder::OpenH264 | Encoder::X264 => Codec::H264,
-        Encoder::SvtAv1 | Encoder::AomAv1 => Codec::Av1,
     }
 }
 

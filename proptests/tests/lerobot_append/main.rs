@@ -1,12 +1,11 @@
 //! A batch added to a dataset: behind what is there, published last, and killed at any instant without harm.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test at once")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail the test at once")]
 
 use bytes::Bytes;
 use roboflow::error::{Class, Classified};
 use roboflow::lerobot::assemble::{AssembleOptions, AssembleWork};
 use roboflow::lerobot::validate::{Depth, Report, validate};
-use roboflow::storage::fs::FsStorage;
 use roboflow::storage::memory::MemoryStorage;
 use roboflow::storage::{SharedStorage, Storage};
 use roboflow::work::{StopFlag, Work, WorkError};
@@ -14,8 +13,10 @@ use roboflow_proptests::dying_storage::DyingStorage;
 use roboflow_proptests::staged_episodes::{CAMERA, Episode, stage};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
+
+mod lerobot;
+mod videos;
 
 type Objects = BTreeMap<String, Bytes>;
 
@@ -73,8 +74,12 @@ fn second() -> Vec<Episode> {
 
 /// A dataset of two episodes.
 fn base() -> Objects {
+    dataset(&first())
+}
+
+fn dataset(episodes: &[Episode]) -> Objects {
     let out = MemoryStorage::new();
-    assemble(Arc::new(out.clone()), &first(), None).unwrap();
+    assemble(Arc::new(out.clone()), episodes, None).unwrap();
     out.snapshot()
 }
 
@@ -140,14 +145,18 @@ fn flat(value: &Value) -> Vec<f64> {
 
 #[test]
 fn killed_at_every_call_the_old_dataset_stands_and_the_same_append_ends_in_the_same_bytes() {
-    let before = base();
-    let want = appended(&before, &second(), "one");
+    storm(&base(), &second());
+}
+
+/// Adds three episodes to a dataset of two with the tasks "pick" and "place", killed after each number of calls.
+fn storm(before: &Objects, added: &[Episode]) {
+    let want = appended(before, added, "one");
     let old_tasks = ["pick", "place"];
     let mut states = [0, 0];
     for calls in 0.. {
-        let out = memory(&before);
+        let out = memory(before);
         let dying = DyingStorage::new(Arc::new(out.clone()), calls);
-        let ended = assemble(Arc::new(dying.clone()), &second(), Some("one"));
+        let ended = assemble(Arc::new(dying.clone()), added, Some("one"));
         if let Err(error) = &ended {
             assert_eq!(error.class(), Class::Transient, "after {calls} calls: {error}");
         }
@@ -165,7 +174,7 @@ fn killed_at_every_call_the_old_dataset_stands_and_the_same_append_ends_in_the_s
         assert!(tasks.iter().map(|(_, text)| text).zip(old_tasks).all(|(text, old)| text == old));
 
         // Another process, from the first segment that is not known to be done: none.
-        assemble(shared, &second(), Some("one")).unwrap();
+        assemble(shared, added, Some("one")).unwrap();
         let got = out.snapshot();
         assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "after {calls} calls");
         assert!(got == want, "after {calls} calls the bytes are others");
@@ -217,30 +226,6 @@ fn batch_upon_batch_each_on_top_of_the_one_before() {
     again.features.swap(0, 1);
     assemble(Arc::new(out.clone()), &[again], Some("two")).unwrap();
     assert!(out.snapshot() == two);
-}
-
-#[test]
-fn a_dataset_that_lerobot_wrote_is_added_to() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/lerobot_reference/small");
-    let folder = FsStorage::open(&path).unwrap();
-    let out = MemoryStorage::new();
-    for object in folder.list("").unwrap() {
-        let key = object.unwrap().key;
-        out.put(&key, &folder.read(&key, 1 << 20).unwrap()).unwrap();
-    }
-    let before = out.snapshot();
-    let mut episode = Episode::new("c.mcap", 12, "place", 3);
-    episode
-        .features
-        .retain(|feature| ["observation.state", "action", CAMERA].contains(&feature.name.as_str()));
-    assemble(Arc::new(out.clone()), &[episode], Some("one")).unwrap();
-    let after = out.snapshot();
-    let report = check(&after);
-    assert!(report.is_valid(), "{report:#?}");
-    let info = json(&after, "meta/info.json");
-    let old = json(&before, "meta/info.json");
-    assert_eq!(info["total_episodes"].as_u64(), old["total_episodes"].as_u64().map(|count| count + 1));
-    assert_eq!(info["features"], old["features"], "as lerobot wrote them");
 }
 
 #[test]
