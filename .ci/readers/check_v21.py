@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
+import videos
+
 INDEX_FEATURES = ["timestamp", "frame_index", "episode_index", "index", "task_index"]
-PATHS = {
-    "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-    "video_path": None,
-}
+DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
+VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 
 
 def lines(path):
@@ -30,12 +30,40 @@ def check_info(hold, info):
     hold(info["codebase_version"] == "v2.1", "info.json: codebase_version is not v2.1")
     hold(list(info["features"])[-5:] == INDEX_FEATURES, "info.json: the index features are not the last")
     hold(all("/" not in name for name in info["features"]), "info.json: a feature's name holds a /")
-    for key, value in PATHS.items():
+    films = filmed(info)
+    for key, value in (("data_path", DATA_PATH), ("video_path", VIDEO_PATH if films else None)):
         hold(info[key] == value, f"info.json: {key} is {info[key]}")
     count = info["total_episodes"]
     hold(info["splits"] == {"train": f"0:{count}"}, "info.json: splits does not name every episode")
     hold(info["total_chunks"] == -(-count // info["chunks_size"]), "info.json: total_chunks")
-    hold(info["total_videos"] == 0 and isinstance(info["fps"], int) and "robot_type" in info, "info.json: totals, fps or robot_type")
+    hold(info["total_videos"] == count * len(films), f"info.json: total_videos is {info['total_videos']}")
+    hold( isinstance(info["fps"], int) and "robot_type" in info, "info.json: totals, fps or robot_type")
+
+
+def filmed(info):
+    """The features that are videos."""
+    return [name for name, feature in info["features"].items() if feature["dtype"] == "video"]
+
+
+def check_film(hold, root, info, name, i, length):
+    """Every frame of an episode's video: the loader of lerobot 0.3.3 asks for each by its time within the episode."""
+    path = root / info["video_path"].format(episode_chunk=i // info["chunks_size"], video_key=name, episode_index=i)
+    if not hold(path.is_file(), f"{path.name}: {name} has no video"):
+        return path
+    frames, got = videos.frames(path)
+    feature, where = info["features"][name], f"{name}/{path.name}"
+    said = feature["info"]
+    want = {"streams": 1, "codec": said["video.codec"], "width": said["video.width"], "height": said["video.height"],
+            "pix_fmt": said["video.pix_fmt"], "fps": info["fps"], "start": 0}
+    for key, value in want.items():
+        hold(got[key] == value, f"{where}: {key} is {got[key]}, not {value}")
+    hold([got["height"], got["width"], 3] == feature["shape"], f"{where}: not of the shape {feature['shape']}")
+    keys = {"video.height", "video.width", "video.codec", "video.pix_fmt", "video.is_depth_map", "video.fps", "video.channels", "has_audio"}
+    hold(set(said) == keys and said["video.fps"] == info["fps"], f"{where}: info is {said}")
+    hold(len(frames) == length, f"{where}: {len(frames)} frames, the episode has {length}")
+    late = [k for k, (at, _, _) in enumerate(frames) if abs(at - k / info["fps"]) > videos.TOLERANCE_S]
+    hold(not late and frames[0][2], f"{where}: frames are not at their time, or the first does not decode alone: {late[:3]}")
+    return path
 
 
 def check_stats(hold, where, feature, stats, values):
@@ -43,7 +71,7 @@ def check_stats(hold, where, feature, stats, values):
         return
     got = {name: np.array(value, dtype=float) for name, value in stats.items()}
     hold(got["count"].shape == (1,) and 0 < got["count"][0] <= len(values), f"{where}: count {got['count']}")
-    if feature["dtype"] == "image":
+    if feature["dtype"] in ("image", "video"):
         hold(all(got[name].shape == (3, 1, 1) for name in ("min", "max", "mean", "std")), f"{where}: no shape (3, 1, 1)")
         hold(0 <= got["min"].min() and got["max"].max() <= 1, f"{where}: pixels are not within 0 and 1")
         return
@@ -56,7 +84,8 @@ def check_episode(hold, root, info, episode, stats, tasks, start):
     i, n = episode["episode_index"], episode["length"]
     path = root / info["data_path"].format(episode_chunk=i // info["chunks_size"], episode_index=i)
     table = pq.read_table(path)
-    hold(table.column_names == list(info["features"]), f"{path.name}: its columns are not the features in their order")
+    films = filmed(info)
+    hold(table.column_names == [name for name in info["features"] if name not in films], f"{path.name}: its columns are not the features in their order")
     hold(table.num_rows == n, f"{path.name}: {table.num_rows} rows, not {n}")
     want = {
         "frame_index": np.arange(n),
@@ -67,15 +96,16 @@ def check_episode(hold, root, info, episode, stats, tasks, start):
     for name, values in want.items():
         hold(np.array_equal(table[name].to_numpy(), values), f"{path.name}: {name}")
     hold({tasks[t] for t in table["task_index"].to_pylist()} == set(episode["tasks"]), f"{path.name}: tasks")
+    paths = [path] + [check_film(hold, root, info, name, i, n) for name in films]
     for name, feature in info["features"].items():
-        values = table[name].to_pylist()
+        values = range(n) if name in films else table[name].to_pylist()
         if feature["dtype"] == "image":
             for cell in values:
                 with Image.open(BytesIO(cell["bytes"])) as image:
                     hold([image.height, image.width] == feature["shape"][:2], f"{path.name}: {name} is {image.size}")
         if feature["dtype"] != "string":
             check_stats(hold, f"episodes_stats.jsonl: episode {i}: {name}", feature, stats[name], values)
-    return path
+    return paths
 
 
 def check(root):
@@ -95,10 +125,10 @@ def check(root):
         hold([line["episode_index"] for line in found] == count, f"{name}.jsonl: episode_index does not count from 0")
     paths, start = [], 0
     for episode, line in zip(episodes, stats):
-        paths.append(check_episode(hold, root, info, episode, line["stats"], [t["task"] for t in tasks], start))
+        paths.extend(check_episode(hold, root, info, episode, line["stats"], [t["task"] for t in tasks], start))
         start += episode["length"]
     hold(start == info["total_frames"], "episodes.jsonl: lengths do not add up to total_frames")
-    stray = set((root / "data").rglob("*.parquet")) - set(paths)
+    stray = {path for folder in ("data", "videos") for path in (root / folder).rglob("*") if path.is_file()} - set(paths)
     hold(not stray, f"files of no episode: {stray}")
     with tempfile.TemporaryDirectory() as cache:
         data = datasets.load_dataset("parquet", data_dir=str(root / "data"), split="train", cache_dir=cache)

@@ -146,6 +146,34 @@ FILM_FORM = {
 }
 
 
+ADDED, ADDED_EPISODES = FILM.replace("file-000", "file-001"), EPISODES.replace("file-000", "file-001")
+ADDED_VALUES = {
+    "the old film in the place of the added one": lambda r: shutil.copy(r / FILM.replace("camera_0", "camera_1").replace("file-000", "file-001"), r / ADDED),
+}
+ADDED_FORM = {
+    "an added film left out": lambda r: (r / ADDED).unlink(),
+    "an added episode in the old film": lambda r: column(r, ADDED_EPISODES, SPAN.replace("from_timestamp", "file_index"), one(0, lambda n: 0)),
+    "an added episode where the old film ended": lambda r: column(r, ADDED_EPISODES, SPAN, one(0, lambda t: t + 4.0)),
+    "an added table of other types": lambda r: column(r, ADDED_EPISODES, "tasks", lambda rows: [t[0] for t in rows], pa.string()),
+}
+
+OLD_FILM = "videos/chunk-000/observation.images.camera_0/episode_000001.mp4"
+OLD_FORM = {
+    "a film left out": lambda r: (r / OLD_FILM).unlink(),
+    "half a film": lambda r: (r / OLD_FILM).write_bytes((r / OLD_FILM).read_bytes()[:5000]),
+    "a film of no episode": lambda r: shutil.copy(r / OLD_FILM, (r / OLD_FILM).with_name("episode_000007.mp4")),
+    "frames that last too long": lambda r: box(r / OLD_FILM, b"stts", lambda b, at: b.__setitem__(at + 18, b[at + 18] + 1)),
+    "another codec in info.json": lambda r: film_info(r, **{"video.codec": "av1"}),
+    "a film too many in info.json": lambda r: info(r, total_videos=5),
+    "a last frame too few": lambda r: short(r / "data/chunk-000/episode_000001.parquet"),
+}
+
+
+def short(path):
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, len(table) - 1), path)
+
+
 def box(path, kind, edit):
     """Changes bytes of a file from the place on where a box's type stands first."""
     data = bytearray(path.read_bytes())
@@ -186,13 +214,21 @@ def main():
         make_recordings.main([str(folder / "in"), "--episodes", "2", "--seconds", "2", "--jitter", "--quiet", "--gaps"])
         truths, python, blind = sorted((folder / "in").glob("*.npz")), sys.executable, []
         tried = 0
-        for kind, breaches_of_values, breaches_of_form in (("image", VALUES, FORM), ("video", FILM_VALUES, FILM_FORM)):
+        kinds = (("image", VALUES, FORM), ("video", FILM_VALUES, FILM_FORM), ("appended", ADDED_VALUES, ADDED_FORM), ("v2.1", {}, OLD_FORM))
+        for kind, breaches_of_values, breaches_of_form in kinds:
             good, mapped = folder / f"good-{kind}", folder / f"{kind}.toml"
-            mapped.write_text(mapping(2, task="fold the towel", tolerance_ms=80, pictures=kind))
-            expect(call("run", program, "run", *sorted((folder / "in").glob("*.mcap")), "--out", good, "--mapping", mapped))
+            mapped.write_text(mapping(2, task="fold the towel", tolerance_ms=80, pictures="image" if kind == "image" else "video"))
+            recordings = sorted((folder / "in").glob("*.mcap"))
+            first = recordings[:1] if kind == "appended" else recordings
+            older = ["--format", "v2.1"] if kind == "v2.1" else []
+            expect(call("run", program, "run", *first, "--out", good, "--mapping", mapped, *older))
+            if kind == "appended":
+                expect(call("append", program, "run", *recordings[1:], "--out", good, "--append"))
             form = lambda root: [call("check_structure.py", python, HERE / "check_structure.py", root), call("validate", program, "validate", root)]
+            if older:
+                form = lambda root: [call("check_v21.py", python, HERE / "check_v21.py", root)]
             values = lambda root: [call("check_values.py", python, HERE / "check_values.py", root, "--mapping", mapped, *truths)]
-            for done in form(good) + values(good):
+            for done in form(good) + ([] if older else values(good)):
                 expect(done)
             every = [(name, spoil, look) for breaches, look in ((breaches_of_values, values), (breaches_of_form, form)) for name, spoil in breaches.items()]
             tried += len(every)

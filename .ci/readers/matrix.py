@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parents[1] / "proptests" / "data"
 LONGEST_S = 300
 # Cases that a checker of the format from elsewhere sees too, beside those of v2.1.
-DOCTORED = {"cdr", "png", "appended"}
+DOCTORED = {"cdr", "png", "appended", "appended-video"}
 
 
 @dataclass
@@ -204,7 +204,11 @@ CASES = [
     Case("real-bag", ["rosbagjs/example-lz4.bag"], TURTLE),
     Case("real-bag-bz2", ["rosbagjs/example-bz2.bag"], TURTLE.replace("latest", "nearest")),
     Case("appended", "--episodes 2 --jitter --seconds 3", append="--episodes 2 --jitter --seconds 2 --name second"),
+    Case("appended-video", "--episodes 2 --jitter --seconds 3", {"pictures": "video"}, append="--episodes 2 --jitter --seconds 2 --name second"),
+    Case("appended-svtav1", "--jitter --seconds 3 --cameras 1", {"pictures": "video", "video": {"encoder": "ffmpeg:libsvtav1"}},
+         append="--jitter --seconds 2 --cameras 1 --name second", needs="ffmpeg"),
     Case("v2.1", "--episodes 3 --jitter --seconds 3", run=["--format", "v2.1"], v21=True),
+    Case("v2.1-video", "--episodes 3 --jitter --seconds 3 --size 97x63", {"pictures": "video"}, run=["--format", "v2.1"], v21=True),
     Case("two-workers", "--episodes 5 --jitter --seconds 3", run=["--workers", "2"]),
     Case("long", "--seconds 30 --jitter --cameras 1 --out-of-order --size 96x64", {"fps": 60}),
 ]
