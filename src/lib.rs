@@ -41,6 +41,8 @@
 //! | [`recordings`] | inputs to names | opens no recording; the same names wherever the recordings lie |
 //! | [`submit`] | an output made a batch's own | writes two small objects, and nothing over anybody else's |
 //! | [`batch`] | how far a batch is | touches no job but the assembly it opens |
+//! | [`grace`] | how long a stop may take | only ever shortens a stop; begins none |
+//! | [`pod`] | the own pod, read | one request, `get`; writes nothing |
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
 //! | [`scanner`] | new recordings to batches, and housekeeping | each write of a leader is compared with its term by the queue |
@@ -61,8 +63,10 @@ pub mod dataset;
 pub mod driver;
 pub mod error;
 pub mod executor;
+pub mod grace;
 pub mod lerobot;
 pub mod metrics;
+pub mod pod;
 pub mod queue;
 pub mod readable;
 pub mod reaper;

@@ -14,6 +14,7 @@ pub mod board;
 pub mod conversion;
 pub mod lease;
 pub mod mailbox;
+pub mod reserve;
 pub mod watchdog;
 
 mod assignment;
@@ -33,8 +34,10 @@ use conversion::{Conversion, ConversionThread, Note, Opener};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lease::{Lease, LeaseSettings};
 use mailbox::{Inbox, Mailbox, mailbox};
+use reserve::Reserve;
 use roboflow_fsm::effect::Exit;
 use roboflow_fsm::event::{Mode, Signal};
+use roboflow_fsm::policy::EXIT_MARGIN_MS;
 use roboflow_fsm::{Input, Machine};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -104,7 +107,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Tells every machine. Never blocks. What asks for a stop with a deadline arms the watchdog.
+    /// Tells every machine. Never blocks. What asks for a stop with a deadline, or tells of a kill, arms the watchdog.
     pub fn send(&self, input: &Input) {
         match input {
             Input::Signal(signal) => {
@@ -115,6 +118,10 @@ impl Inputs {
                 }
             }
             Input::Drain(mode) if *mode > Mode::Finish => self.arm(),
+            Input::TimeLeft { left_ms, .. } => {
+                let leave_in_ms = left_ms.saturating_sub(EXIT_MARGIN_MS);
+                self.watchdog.arm(self.clock.now_ms().saturating_add(leave_in_ms));
+            }
             _ => {}
         }
         for mailbox in self.mailboxes.iter() {
@@ -136,6 +143,7 @@ pub struct Departed(());
 pub struct Worker {
     inputs: Inputs,
     board: Arc<Board>,
+    reserve: Arc<Reserve>,
     drivers: Vec<JoinHandle<Exit>>,
     /// Never sent over: each driver holds a sender until it ends, so that it closes with the last of them.
     ended: Receiver<()>,
@@ -183,7 +191,9 @@ impl Worker {
             metrics: Arc::clone(&parts.metrics),
         };
         let (running, ended) = bounded(0);
-        let mut worker = Self { inputs, board, drivers: Vec::new(), ended, running: Some(running), lease };
+        let reserve = Arc::<Reserve>::default();
+        let mut worker =
+            Self { inputs, board, reserve, drivers: Vec::new(), ended, running: Some(running), lease };
         for (number, (mailbox, inbox)) in (0..).zip(mailboxes.into_iter().zip(inboxes)) {
             let note = Note::default();
             let conversion = Conversion::start(ConversionThread {
@@ -200,6 +210,7 @@ impl Worker {
                 mailbox,
                 note,
                 metrics: Arc::clone(&parts.metrics),
+                reserve: Arc::clone(&worker.reserve),
             };
             worker.drive(Driver {
                 number,
@@ -236,6 +247,11 @@ impl Worker {
     /// What the machines do.
     pub fn board(&self) -> Arc<Board> {
         Arc::clone(&self.board)
+    }
+
+    /// What the end of a stop takes, as measured.
+    pub fn reserve(&self) -> Arc<Reserve> {
+        Arc::clone(&self.reserve)
     }
 
     /// Waits at most so long; whether every machine has ended.

@@ -26,6 +26,13 @@ pub enum Input {
     Drain(Mode),
     /// Time passed: the driver sends it at [`crate::Machine::wake_at_ms`], and may send it at any other time.
     Tick,
+    /// Whoever stops the process told when it will be killed: a pod that is deleted knows. It only ever shortens a stop.
+    TimeLeft {
+        /// From now until the kill.
+        left_ms: u64,
+        /// What a last checkpoint and a release take of it, as measured, with a margin.
+        reserve_ms: u64,
+    },
     /// A renewal is known to be committed: writes are allowed until `write_until_ms` (event time).
     LeaseRenewed {
         /// Which lease.
@@ -188,6 +195,7 @@ impl Input {
             Self::Drain(Mode::Interrupt) => "Drain(Interrupt)",
             Self::Drain(Mode::Abort) => "Drain(Abort)",
             Self::Tick => "Tick",
+            Self::TimeLeft { .. } => "TimeLeft",
             Self::LeaseRenewed { .. } => "LeaseRenewed",
             Self::LeaseLost { .. } => "LeaseLost",
             Self::CancelRequested { .. } => "CancelRequested",

@@ -300,6 +300,8 @@ pub fn f10(before: &Machine, event: &Event, after: &Machine, _: &[Effect]) -> Re
 pub fn f11(before: &Machine, event: &Event, after: &Machine, _: &[Effect]) -> Result<(), Violation> {
     let due = before.force_at_ms().is_some_and(|at| at <= event.at_ms);
     hold("F11", "the force deadline did not end it", !due || after.exit().is_some())?;
+    let later = before.force_at_ms().zip(after.force_at_ms()).is_some_and(|(was, is)| is > was);
+    hold("F11", "the force deadline moved away", !later)?;
     let wake = after.wake_at_ms();
     hold("F11", "a wake-up in the past", wake.is_none_or(|at| at > event.at_ms))?;
     if let (Some(force), None) = (after.force_at_ms(), after.exit()) {

@@ -18,6 +18,8 @@ pub const REPEAT_WINDOW_MS: u64 = 2_000;
 pub const FAREWELL_CAP_MS: u64 = 1_000;
 /// What a last checkpoint and a release are given between the drain budget and the force deadline.
 pub const RELEASE_RESERVE_MS: u64 = 3_000;
+/// The exit comes no later than this before the kill that whoever stops the process has told of.
+pub const EXIT_MARGIN_MS: u64 = 750;
 /// The wait before a second try, before jitter.
 pub const BACKOFF_FIRST_MS: u64 = 50;
 /// The longest wait between two claims while the store is away.
@@ -138,15 +140,21 @@ pub fn predicted_rest_ms(
 
 /// Whether a predicted rest ends within the drain budget.
 pub fn fits(settings: &Settings, rest_ms: Option<u64>) -> bool {
-    settings.finish_if_fits && rest_ms.is_some_and(|rest| rest <= settings.drain_budget_ms)
+    fits_into(settings, rest_ms, settings.drain_budget_ms)
 }
 
-/// Until when, after the first stop signal at `asked_at_ms`, the job in hand may still be finished.
-pub fn finish_until_ms(settings: &Settings, asked_at_ms: u64, rest_ms: Option<u64>) -> u64 {
-    let granted = if fits(settings, rest_ms) {
-        settings.drain_budget_ms
+fn fits_into(settings: &Settings, rest_ms: Option<u64>, budget_ms: u64) -> bool {
+    settings.finish_if_fits && rest_ms.is_some_and(|rest| rest <= budget_ms)
+}
+
+/// Until when, after the first stop signal at `asked_at_ms`, the job in hand may still be finished. `cut_at_ms`: when its
+/// segment is cancelled at the latest.
+pub fn finish_until_ms(settings: &Settings, asked_at_ms: u64, cut_at_ms: u64, rest_ms: Option<u64>) -> u64 {
+    let budget_ms = cut_at_ms.saturating_sub(asked_at_ms);
+    let granted = if fits_into(settings, rest_ms, budget_ms) {
+        budget_ms
     } else {
-        settings.shutdown_timeout_ms.min(settings.drain_budget_ms)
+        settings.shutdown_timeout_ms.min(budget_ms)
     };
     asked_at_ms.saturating_add(granted)
 }

@@ -17,6 +17,7 @@ mod inspect;
 mod lab;
 mod launch;
 mod leases;
+mod pod;
 mod replay;
 mod scanner;
 mod signals;

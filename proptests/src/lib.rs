@@ -2,6 +2,7 @@
 //!
 //! It holds no tests itself, and nothing of the product.
 
+pub mod api_server;
 pub mod dev_cluster;
 pub mod dying_storage;
 pub mod fleet;

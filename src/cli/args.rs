@@ -2,11 +2,16 @@
 
 use super::duration::Millis;
 use super::exit::{Code, Failure, Outcome};
+use crate::config::ConfigError;
+use crate::grace::GraceSettings;
+use crate::pod::SERVICE_ACCOUNT;
 use crate::store::Durability;
 use crate::telemetry::{self, LogFormat};
 use clap::Args;
 use indicatif::MultiProgress;
+use roboflow_fsm::Settings;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Logging, for every command.
 #[derive(Debug, Clone, Args)]
@@ -58,6 +63,46 @@ pub struct StopArgs {
     /// [default: true in 'worker'; false in 'run', where ^C wants the prompt back]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub finish_if_fits: Option<bool>,
+}
+
+/// How long a stop may take, as whoever stops the process sees it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Stopping")]
+pub struct GraceArgs {
+    /// From the request to stop until the kill: in a pod, terminationGracePeriodSeconds. A pod that may get itself asks for its
+    /// real deletion instead, and uses this where there is no answer
+    #[arg(long, value_name = "DURATION", env = "WORKER_GRACE")]
+    pub grace: Option<Millis>,
+    /// What a preStop hook takes of the grace
+    #[arg(long, default_value = "0s", value_name = "DURATION", env = "WORKER_PRE_STOP")]
+    pub pre_stop: Millis,
+    /// The notice that the node gets before it is taken away, as spot machines are: no more time is taken to be left
+    #[arg(long, value_name = "DURATION", env = "WORKER_NODE_NOTICE")]
+    pub node_notice: Option<Millis>,
+    /// The folder of the service account with which the own pod is asked for
+    #[arg(long, value_name = "DIR", default_value = SERVICE_ACCOUNT, env = "ROBOFLOW_SERVICE_ACCOUNT", hide_short_help = true)]
+    pub service_account: PathBuf,
+}
+
+impl GraceArgs {
+    /// What is configured, as it was typed.
+    pub fn typed(&self) -> GraceSettings {
+        let time = |typed: Millis| Duration::from_millis(typed.0);
+        GraceSettings {
+            grace: self.grace.map(time),
+            pre_stop: time(self.pre_stop),
+            node_notice: self.node_notice.map(time),
+        }
+    }
+
+    /// What is configured, checked.
+    ///
+    /// # Errors
+    /// With the arithmetic, where the grace cannot hold the force deadline.
+    pub fn settings(&self, machine: &Settings) -> Result<GraceSettings, ConfigError> {
+        let settings = self.typed();
+        settings.check(machine).map(|()| settings)
+    }
 }
 
 /// When a job is given up: for every process that takes expired leases back, and the same in all of them.

@@ -1,18 +1,22 @@
 //! `roboflow worker`: works on an existing queue until asked to stop.
 
-use super::args::{LogArgs, StopArgs, TuneArgs};
+use super::args::{GraceArgs, LogArgs, StopArgs, TuneArgs};
 use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
-use crate::config::{Defaults, WorkerConfig};
+use crate::config::{Defaults, WorkerConfig, host_name};
 use crate::convert::crew::Crew;
 use crate::dataset::DatasetOpener;
+use crate::grace::TimeKeeper;
+use crate::pod::{OwnPod, PodError};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::work::StopFlag;
 use clap::Args;
 use indicatif::MultiProgress;
+use roboflow_fsm::Input;
+use roboflow_fsm::event::Signal;
 use std::sync::Arc;
 
 const AFTER_HELP: &str = "\
@@ -42,6 +46,8 @@ pub(super) struct WorkerArgs {
     #[command(flatten)]
     stop: StopArgs,
     #[command(flatten)]
+    grace: GraceArgs,
+    #[command(flatten)]
     tune: TuneArgs,
 }
 
@@ -50,6 +56,11 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     log.start("info", MultiProgress::new())?;
     let config = WorkerConfig::build(args.workers, &args.stop, &args.tune, Defaults::worker())
         .or_exit(Code::Config)?;
+    let grace = args.grace.settings(&config.settings).or_exit(Code::Config)?;
+    let pod = own_pod(&args.grace).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the own pod cannot be asked for: --grace holds, if it is given");
+        None
+    });
     let place = args.store.required(args.tune.store_sync)?;
     let settings = args.store.queue_settings(config.queue_settings())?;
     let places = args.storage.places();
@@ -69,11 +80,24 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places, crew));
     let worker = session.start(&config, opener).map_err(session_failure)?;
     let inputs = worker.inputs();
-    signals.deliver_to(Arc::new(move |signal| inputs.send(&roboflow_fsm::Input::Signal(signal))));
+    let keeper = TimeKeeper::new(grace, pod, worker.reserve());
+    signals.deliver_to(Arc::new(move |signal| {
+        inputs.send(&Input::Signal(signal));
+        if signal != Signal::Usr1 {
+            keeper.stop_was_asked(&inputs);
+        }
+    }));
     tracing::info!(store = %place, workers = args.workers, "working until asked to stop");
     let (exit, departed) = worker.join();
     signals.leave_at_once(LeaveCode::Clean);
     session.close(departed);
     tracing::info!(?exit, counters = ?metrics.snapshot(), "stopped");
     Ok(exit.into())
+}
+
+/// The pod that this process runs in, if it may ask for it.
+pub(super) fn own_pod(args: &GraceArgs) -> Result<Option<OwnPod>, PodError> {
+    let env = |name: &str| std::env::var(name).ok();
+    let name = env("POD_NAME").filter(|name| !name.is_empty()).unwrap_or_else(host_name);
+    OwnPod::find(&name, &args.service_account, env)
 }

@@ -12,11 +12,12 @@ use crate::worker::Assignment;
 use crate::worker::conversion::Note;
 use crate::worker::lease::Lease;
 use crate::worker::mailbox::Mailbox;
+use crate::worker::reserve::{Recent, Reserve};
 use roboflow_fsm::effect::{Farewell, HandBack};
 use roboflow_fsm::event::{ClaimAnswer, CommitAnswer, Grant};
 use roboflow_fsm::id::{Epoch, Generation, JobId, Nonce};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// After this a store operation is answered as unknown.
@@ -37,6 +38,8 @@ pub struct StoreParts {
     pub note: Note,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What the writes take.
+    pub reserve: Arc<Reserve>,
 }
 
 /// The store operations of one machine. Cloned into each task.
@@ -47,6 +50,14 @@ pub(super) struct StoreSide {
     hand: Hand,
     /// The claim made last, by which it is read back.
     claim: Arc<Mutex<Option<(WriteId, Generation)>>>,
+}
+
+/// Does a write, and tells how long it took, however it ended.
+async fn timed<T>(recent: &Recent, write: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = write.await;
+    recent.took(begun.elapsed());
+    done
 }
 
 impl StoreSide {
@@ -119,7 +130,9 @@ impl StoreSide {
     ) {
         let Some(held) = self.held(claim) else { return owed.commit(CommitAnswer::Fault) };
         let by = self.write_id(&held, nonce);
-        let done = self.write(self.parts.queue.checkpoint(&held.ownership(), &by, segments_done)).await;
+        let own = held.ownership();
+        let write = self.parts.queue.checkpoint(&own, &by, segments_done);
+        let done = timed(&self.parts.reserve.checkpoints, self.write(write)).await;
         owed.commit(self.commit_answer("checkpointing", done));
     }
 
@@ -128,8 +141,9 @@ impl StoreSide {
         let by = self.write_id(&held, nonce);
         let told = self.parts.note.get();
         let result = JobResult { frames: told.frames, bytes: told.written_bytes, note: told.warnings };
-        let done =
-            self.write(self.parts.queue.complete(&held.ownership(), &by, segments_done, &result)).await;
+        let own = held.ownership();
+        let write = self.parts.queue.complete(&own, &by, segments_done, &result);
+        let done = timed(&self.parts.reserve.checkpoints, self.write(write)).await;
         let answer = self.commit_answer("completing", done);
         if answer == CommitAnswer::Committed {
             self.parts.metrics.jobs_completed.inc();
@@ -175,7 +189,8 @@ impl StoreSide {
             hand_back,
             farewell: farewell.map(|farewell| FarewellNote { farewell }),
         };
-        let done = self.write(self.parts.queue.release(&request)).await;
+        let write = self.write(self.parts.queue.release(&request));
+        let done = timed(&self.parts.reserve.releases, write).await;
         let answer = self.commit_answer("releasing", done);
         if let (CommitAnswer::Committed, Some(back)) = (&answer, &request.hand_back) {
             tracing::info!(machine = self.machine, job = %back.own.job, why = ?back.why, error, "handed back");

@@ -6,12 +6,15 @@
 use super::board::Board;
 use crate::clock::Clock;
 use roboflow_fsm::effect::Exit;
+use roboflow_fsm::policy::EXIT_MARGIN_MS;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
 /// What the machines get beyond their own force deadline before the watchdog steps in.
 pub const SLACK_MS: u64 = 500;
+
+const _: () = assert!(SLACK_MS < EXIT_MARGIN_MS, "before a kill that is told of, it bites too");
 
 /// Ends the process at once with this exit code. Nothing is flushed but stderr.
 #[expect(
@@ -22,7 +25,7 @@ pub fn leave(code: u8) -> ! {
     std::process::exit(i32::from(code))
 }
 
-/// Armed once, disarmed once. Copies are the same watchdog.
+/// Armed, then disarmed once. Copies are the same watchdog.
 #[derive(Debug, Clone)]
 pub struct Watchdog {
     shared: Arc<Shared>,
@@ -57,11 +60,13 @@ impl Watchdog {
         Ok(watch)
     }
 
-    /// Sets the deadline, in event time, plus [`SLACK_MS`]. Only the first call counts: the deadline never moves.
+    /// Sets the deadline, in event time, plus [`SLACK_MS`]. It only ever comes nearer.
     pub fn arm(&self, deadline_ms: u64) {
+        let asked = deadline_ms.saturating_add(SLACK_MS);
         self.change(|state| match *state {
-            State::Waiting => State::Armed { deadline_ms: deadline_ms.saturating_add(SLACK_MS) },
-            other => other,
+            State::Waiting => State::Armed { deadline_ms: asked },
+            State::Armed { deadline_ms } => State::Armed { deadline_ms: deadline_ms.min(asked) },
+            State::Disarmed => State::Disarmed,
         });
     }
 
@@ -123,9 +128,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(20);
 
     #[test]
-    fn it_bites_at_the_first_deadline_it_was_given() {
+    fn it_bites_at_the_nearest_deadline_it_was_given() {
         let (bitten, bites) = mpsc::channel();
         let watchdog = Watchdog::start(Clock::start(), move || bitten.send(()).unwrap()).unwrap();
+        watchdog.arm(u64::MAX - SLACK_MS);
         watchdog.arm(0);
         watchdog.arm(u64::MAX);
         bites.recv_timeout(LONG).unwrap();

@@ -13,13 +13,15 @@
 
 use crate::event::{ClaimAnswer, CommitAnswer, ConvertAnswer, Event, Grant, Input, Mode, Signal};
 use crate::id::{Epoch, Generation, JobId, RequestId};
-use crate::machine::{Machine, Pursuit, Worker};
+use crate::machine::{Machine, Pursuit, Stop, Worker};
 use crate::policy::{self, REPEAT_WINDOW_MS, Settings};
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// How long a renewal permits writing.
 const RENEWAL_MS: u64 = 8_000;
+/// A kill is told of that comes so soon, or at once.
+const SHORT_GRACE_MS: u64 = 4_000;
 /// An answer with this id is one to nothing in flight.
 const STRAY: RequestId = RequestId(u64::MAX);
 
@@ -42,6 +44,9 @@ pub(super) fn events(machine: &Machine) -> Vec<Event> {
     }
     for mode in [Mode::Finish, Mode::Interrupt, Mode::Abort] {
         at(now_ms, Input::Drain(mode));
+    }
+    for left_ms in [0, SHORT_GRACE_MS] {
+        at(now_ms, Input::TimeLeft { left_ms, reserve_ms: SHORT_GRACE_MS / 2 });
     }
     at(now_ms, Input::Tick);
     for instant in instants(worker).into_iter().flatten().filter(|instant| *instant > now_ms) {
@@ -137,7 +142,6 @@ fn newest_lease(worker: &Worker) -> Generation {
 /// Every instant that could matter, due or not.
 fn instants(worker: &Worker) -> [Option<u64>; 10] {
     let due = |pursuit: Option<&Pursuit>| pursuit.and_then(Pursuit::due_ms);
-    let clock = worker.stop.as_ref().and_then(|stop| stop.clock_ms);
     [
         Some(worker.next_poll_ms),
         Some(worker.lease.write_until_ms),
@@ -146,14 +150,22 @@ fn instants(worker: &Worker) -> [Option<u64>; 10] {
         due(worker.release.as_ref().map(|intent| &intent.pursuit)),
         worker.farewell_cap_ms(),
         worker.stop.as_ref().and_then(|stop| stop.finish_until_ms),
-        clock.map(|at| at + worker.settings.drain_budget_ms),
-        clock.map(|at| at + worker.settings.force_after_ms),
+        worker.cut_at_ms(),
+        worker.force_at_ms(),
         worker.held.as_ref().map(|held| held.checkpointed_at_ms + worker.settings.checkpoint_interval_ms),
     ]
 }
 
 /// What tells two states apart.
 pub(super) type Key = Vec<u8>;
+
+fn stop_key(stop: &Stop, now_ms: u64) -> [u8; 6] {
+    let waits = stop.finish_until_ms.is_some_and(|at| at > now_ms);
+    let repeats = policy::is_repetition(stop.last_counted_ms, now_ms);
+    let flags = [stop.clock_ms.is_some(), waits, repeats, stop.kill.is_some()].map(u8::from);
+    let [runs, waits, repeats, kill] = flags;
+    [stop.mode as u8, runs, waits, stop.counted, repeats, kill]
+}
 
 /// The class of a machine: see the top of this file.
 pub(super) fn key(machine: &Machine) -> Key {
@@ -213,11 +225,7 @@ pub(super) fn key(machine: &Machine) -> Key {
         ]
     }));
     key.push(104);
-    key.extend(worker.stop.iter().flat_map(|stop| {
-        let waits = stop.finish_until_ms.is_some_and(|at| at > now_ms);
-        let repeats = policy::is_repetition(stop.last_counted_ms, now_ms);
-        [stop.mode as u8, u8::from(stop.clock_ms.is_some()), u8::from(waits), stop.counted, u8::from(repeats)]
-    }));
+    key.extend(worker.stop.iter().flat_map(|stop| stop_key(stop, now_ms)));
     key.push(u8::from(worker.next_poll_ms > now_ms));
     key
 }

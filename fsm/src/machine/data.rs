@@ -183,6 +183,17 @@ pub(crate) struct Stop {
     pub(crate) last_counted_ms: Option<u64>,
     /// A third signal counted, or the force deadline has come.
     pub(crate) forced: bool,
+    /// What is known of the kill to come.
+    pub(crate) kill: Option<Kill>,
+}
+
+/// What a kill leaves time for. Both only ever move nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Kill {
+    /// The segment in flight is cancelled by then.
+    pub(crate) cut_by_ms: u64,
+    /// The process has left by then.
+    pub(crate) leave_by_ms: u64,
 }
 
 /// How the epochs that this machine owned ended.

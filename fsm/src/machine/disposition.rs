@@ -37,6 +37,10 @@ pub enum Reason {
     NotLooking,
     /// A tick at which nothing was due.
     NothingDue,
+    /// A kill was told of, and nobody has asked to stop.
+    NotStopping,
+    /// A kill was told of that leaves no less time than what is known already.
+    NoSooner,
 }
 
 /// What should not have happened.
@@ -97,6 +101,8 @@ impl Reason {
             Self::AlreadyGoingBack => "already going back",
             Self::NotLooking => "not looking",
             Self::NothingDue => "nothing due",
+            Self::NotStopping => "not stopping",
+            Self::NoSooner => "no sooner than known",
         }
     }
 }

@@ -216,6 +216,9 @@ impl Worker {
         match event {
             Stimulus::Event(Event { input: Input::Signal(signal), .. }) => self.on_signal(*signal, context),
             Stimulus::Event(Event { input: Input::Drain(mode), .. }) => self.on_drain(*mode, context),
+            Stimulus::Event(Event { input: Input::TimeLeft { left_ms, reserve_ms }, .. }) => {
+                self.on_time_left(*left_ms, *reserve_ms, context)
+            }
             _ => Super,
         }
     }
@@ -251,6 +254,7 @@ impl Worker {
             }
             Input::LeaseLost { generation } => self.on_lost(*generation, context),
             Input::CancelRequested { job, epoch } => self.on_cancel_request(*job, *epoch, context),
+            Input::TimeLeft { .. } => context.ignored(Reason::NotStopping),
             // Whoever has work, or is to stop, looks for none.
             Input::WorkMayWait => context.ignored(Reason::NotLooking),
             Input::Signal(_) | Input::Drain(_) => context.fault(Fault::Unexpected),

@@ -14,7 +14,7 @@ mod stopping;
 mod tests;
 
 pub use data::{Held, InFlight, Tally};
-pub(crate) use data::{Pursuit, Worker};
+pub(crate) use data::{Pursuit, Stop, Worker};
 pub use disposition::{Counters, Disposition, Fault, Reason};
 
 use crate::effect::{Effects, Exit, HandBackReason, Leaf};
@@ -152,6 +152,11 @@ impl Machine {
     /// The instant at which it exits whatever it holds, once a budget runs.
     pub fn force_at_ms(&self) -> Option<u64> {
         self.worker().force_at_ms()
+    }
+
+    /// The instant at which the segment in flight is cancelled, once a budget runs.
+    pub fn cut_at_ms(&self) -> Option<u64> {
+        self.worker().cut_at_ms()
     }
 
     /// Whether a write under this lease may be started at `at_ms`.

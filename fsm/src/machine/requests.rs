@@ -180,19 +180,26 @@ impl Worker {
         Some(release.since_ms.saturating_add(FAREWELL_CAP_MS))
     }
 
-    pub(super) fn force_at_ms(&self) -> Option<u64> {
-        let clock_ms = self.stop.as_ref()?.clock_ms?;
-        Some(clock_ms.saturating_add(self.settings.force_after_ms))
+    pub(crate) fn force_at_ms(&self) -> Option<u64> {
+        let stop = self.stop.as_ref()?;
+        let own_ms = stop.clock_ms?.saturating_add(self.settings.force_after_ms);
+        Some(stop.kill.map_or(own_ms, |kill| own_ms.min(kill.leave_by_ms)))
+    }
+
+    /// When the segment in flight is cancelled, once the budgets run.
+    pub(crate) fn cut_at_ms(&self) -> Option<u64> {
+        let stop = self.stop.as_ref()?;
+        let own_ms = stop.clock_ms?.saturating_add(self.settings.drain_budget_ms);
+        Some(stop.kill.map_or(own_ms, |kill| own_ms.min(kill.cut_by_ms)))
     }
 
     /// The next instant at which the mode rises, or the exit is forced.
     fn deadline_ms(&self) -> Option<u64> {
         let stop = self.stop.as_ref()?;
-        let clock_ms = stop.clock_ms?;
-        let budget_ms = clock_ms.saturating_add(self.settings.drain_budget_ms);
+        let cut_at_ms = self.cut_at_ms()?;
         match stop.mode {
-            Mode::Finish => Some(stop.finish_until_ms.unwrap_or(budget_ms).min(budget_ms)),
-            Mode::Interrupt => Some(budget_ms),
+            Mode::Finish => Some(stop.finish_until_ms.unwrap_or(cut_at_ms).min(cut_at_ms)),
+            Mode::Interrupt => Some(cut_at_ms),
             Mode::Abort => self.force_at_ms(),
         }
     }

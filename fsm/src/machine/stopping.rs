@@ -3,12 +3,12 @@
 //! The mode only rises: by stop events, by time, and by a fault of the machine. No leaf here ever leads back to
 //! Active, but for a release that was begun before anybody asked to stop.
 
-use super::data::{End, Stop, Worker};
+use super::data::{End, Kill, Stop, Worker};
 use super::disposition::Reason;
 use super::hierarchy::Context;
 use crate::effect::{Cause, Effect, Exit, HandBackReason, Leaf};
 use crate::event::{Mode, Signal};
-use crate::policy;
+use crate::policy::{self, EXIT_MARGIN_MS};
 use statig::Outcome::{self, Handled, Transition};
 
 impl Stop {
@@ -23,11 +23,21 @@ impl Stop {
             counted: 0,
             last_counted_ms: None,
             forced: false,
+            kill: None,
         }
     }
 
     fn raise(&mut self, mode: Mode) {
         self.mode = self.mode.max(mode);
+    }
+}
+
+impl Kill {
+    fn nearer(self, other: Self) -> Self {
+        Self {
+            cut_by_ms: self.cut_by_ms.min(other.cut_by_ms),
+            leave_by_ms: self.leave_by_ms.min(other.leave_by_ms),
+        }
     }
 }
 
@@ -57,24 +67,58 @@ impl Worker {
             Signal::Int => Cause::Int,
             Signal::Hup => Cause::Hup,
         };
-        let rest_ms = self
-            .held
-            .as_ref()
-            .and_then(|held| policy::predicted_rest_ms(held.pace_ms, held.remaining, self.commit_ms));
-        let finish_until_ms = policy::finish_until_ms(&self.settings, now_ms, rest_ms);
         let stop = self.stop_or_begin(cause, context.leaf());
         if signal != Signal::Int && policy::is_repetition(stop.last_counted_ms, now_ms) {
             return context.ignored(Reason::RepeatedSignal);
         }
         stop.last_counted_ms = Some(now_ms);
         stop.counted = stop.counted.saturating_add(1);
-        match stop.counted {
-            1 => stop.finish_until_ms = Some(finish_until_ms),
-            2 => stop.raise(Mode::Abort),
-            3.. => stop.forced = true,
-            0 => {}
-        }
+        let counted = stop.counted;
         self.start_clock();
+        let finish_until_ms = self.finish_until_ms();
+        if let Some(stop) = &mut self.stop {
+            match counted {
+                1 => stop.finish_until_ms = finish_until_ms,
+                2 => stop.raise(Mode::Abort),
+                3.. => stop.forced = true,
+                0 => {}
+            }
+        }
+        context.handled()
+    }
+
+    /// Until when the job in hand may be finished, as things stand now.
+    fn finish_until_ms(&self) -> Option<u64> {
+        let rest_ms = self
+            .held
+            .as_ref()
+            .and_then(|held| policy::predicted_rest_ms(held.pace_ms, held.remaining, self.commit_ms));
+        Some(policy::finish_until_ms(&self.settings, self.now_ms, self.cut_at_ms()?, rest_ms))
+    }
+
+    /// The kill to come is known. It bounds every budget, and a job that was predicted to fit may fit no more.
+    pub(super) fn on_time_left(
+        &mut self,
+        left_ms: u64,
+        reserve_ms: u64,
+        context: &mut Context,
+    ) -> Outcome<Leaf> {
+        let now_ms = self.now_ms;
+        let Some(stop) = &mut self.stop else { return context.ignored(Reason::NotStopping) };
+        let before = |ms: u64| now_ms.saturating_add(left_ms.saturating_sub(ms));
+        let told =
+            Kill { cut_by_ms: before(reserve_ms.max(EXIT_MARGIN_MS)), leave_by_ms: before(EXIT_MARGIN_MS) };
+        let nearer = stop.kill.map_or(told, |known| known.nearer(told));
+        if stop.kill == Some(nearer) {
+            return context.ignored(Reason::NoSooner);
+        }
+        stop.kill = Some(nearer);
+        self.start_clock();
+        let finish_until_ms = self.finish_until_ms();
+        if let Some(stop) = &mut self.stop {
+            let until = stop.finish_until_ms.into_iter().chain(finish_until_ms).min();
+            stop.finish_until_ms = until;
+        }
         context.handled()
     }
 
@@ -112,13 +156,13 @@ impl Worker {
     /// Lets time raise the mode. Some: the force deadline has come, or a third signal.
     fn press(&mut self, context: &mut Context) -> Option<Outcome<Leaf>> {
         let now_ms = self.now_ms;
-        let force_at_ms = self.force_at_ms();
+        let (cut_at_ms, force_at_ms) = (self.cut_at_ms(), self.force_at_ms());
         let stop = self.stop.as_mut()?;
-        if let Some(clock_ms) = stop.clock_ms {
+        if stop.clock_ms.is_some() {
             if stop.finish_until_ms.is_some_and(|until| until <= now_ms) {
                 stop.raise(Mode::Interrupt);
             }
-            if clock_ms.saturating_add(self.settings.drain_budget_ms) <= now_ms {
+            if cut_at_ms.is_some_and(|at| at <= now_ms) {
                 stop.raise(Mode::Abort);
             }
         }

@@ -8,6 +8,7 @@ use crate::invariant::check_step;
 use alloc::vec;
 
 mod stopping;
+mod time_left;
 mod walks;
 mod working;
 

@@ -142,6 +142,11 @@ fn pitfall_30_the_grace_holds_the_whole_shutdown_and_nothing_sleeps_in_it() {
             "{variant}: force deadline {} ms + {GRACE_SPARE_S} s > grace {grace_s} s",
             settings.force_after_ms
         );
+        assert_eq!(
+            variables["WORKER_GRACE"].parse::<Millis>().unwrap().0,
+            grace_s * 1_000,
+            "{variant}: the worker is told another grace than its pod has"
+        );
     }
     for container in containers() {
         assert!(
