@@ -43,12 +43,7 @@ pub fn reckon(lab: &FleetLab) -> Sums {
     for receipt in &receipts {
         let one = receipt.tally;
         assert_eq!(one.held(), 0, "{receipt:#?}");
-        tally.claims += one.claims;
-        tally.completes += one.completes;
-        tally.releases += one.releases;
-        tally.failures += one.failures;
-        tally.cancelled += one.cancelled;
-        tally.expiries += one.expiries;
+        tally = tally.plus(&one);
     }
     let sum = |of: fn(&roboflow::queue::JobRecord) -> u64| jobs.iter().map(of).sum::<u64>();
     assert_eq!(tally.claims, sum(|job| job.epoch.0), "each claim is one epoch of a job: {tally:?}");

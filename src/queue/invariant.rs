@@ -4,8 +4,10 @@
 //! records and the keys.
 
 mod batches;
+mod claims;
 mod history;
 
+pub use claims::{Account, AccountState, Accounts};
 pub use history::History;
 
 use super::key::{Key, Keys, printable};
@@ -57,80 +59,107 @@ struct View {
 /// Checks the rules that hold at every instant. `pairs` are all pairs of the store; those of other prefixes are passed
 /// over.
 pub fn check_keyspace(keys: &Keys, pairs: &[Pair]) -> Result<(), Vec<Violation>> {
-    let mut view = View::read(keys, pairs);
-    view.check_jobs(keys);
-    view.check_indexes();
-    view.check_workers();
-    view.check_members();
-    view.check_batches();
-    view.check_scans();
-    view.check_lines();
-    if view.violations.is_empty() { Ok(()) } else { Err(view.violations) }
+    let mut audit = Audit::new(keys);
+    pairs.iter().for_each(|pair| audit.read(pair));
+    let (_, violations) = audit.judge();
+    if violations.is_empty() { Ok(()) } else { Err(violations) }
+}
+
+/// The rules over a keyspace that is read piece by piece: what is kept of a pair is its record.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    keys: &'a Keys,
+    view: View,
+}
+
+impl<'a> Audit<'a> {
+    /// Of the keyspace under these keys.
+    pub fn new(keys: &'a Keys) -> Self {
+        Self { keys, view: View::default() }
+    }
+
+    /// Takes a pair in. Those of other prefixes are passed over.
+    pub fn read(&mut self, pair: &Pair) {
+        if self.keys.owns(&pair.0) {
+            self.view.read(self.keys, pair);
+        }
+    }
+
+    /// What the workers' accounts are, and every rule that does not hold.
+    pub fn judge(mut self) -> (Accounts, Vec<Violation>) {
+        let view = &mut self.view;
+        view.check_jobs(self.keys);
+        view.check_indexes();
+        let accounts = view.accounts();
+        view.check_ends();
+        view.check_workers();
+        view.check_members();
+        view.check_batches();
+        view.check_scans();
+        view.check_lines();
+        (accounts, self.view.violations)
+    }
 }
 
 impl View {
-    fn read(keys: &Keys, pairs: &[Pair]) -> Self {
-        let mut view = Self::default();
-        for (key, value) in pairs.iter().filter(|(key, _)| keys.owns(key)) {
-            let Some(parsed) = keys.parse(key) else {
-                view.broken("key", format!("{} is no key of the queue", printable(key)));
-                continue;
-            };
-            match parsed {
-                Key::Job(job) => {
-                    view.jobs.insert(job, decode(value).ok());
-                }
-                Key::Ready { job, .. } => view.ready.entry(job).or_default().push(key.clone()),
-                Key::Leased(worker, job) => {
-                    view.leased.insert((worker, job));
-                }
-                Key::Worker(worker) => {
-                    let record = view.expect_readable(key, decode(value));
-                    view.workers.insert(worker, record);
-                }
-                Key::Batch(batch) => {
-                    let record = view.expect_readable(key, decode(value));
-                    view.batches.insert(batch, record);
-                }
-                Key::Open(batch, job) => {
-                    view.open.insert((batch, job));
-                }
-                Key::Receipt(worker) => {
-                    let record = view.expect_readable(key, decode(value));
-                    view.receipts.insert(worker, record);
-                }
-                Key::Quarantine(job) => {
-                    view.quarantine.insert(job);
-                }
-                Key::Member(batch, job) => {
-                    view.members.insert((batch, job));
-                }
-                Key::Failed(batch, job) => {
-                    view.failed.insert((batch, job));
-                }
-                Key::Active(batch) => {
-                    view.active.insert(batch);
-                }
-                Key::Leader(role) => {
-                    let record: Option<LeaderRecord> = view.expect_readable(key, decode(value));
-                    if record.is_some_and(|record| record.term == 0) {
-                        view.broken("leader", format!("{role} is led under term 0"));
-                    }
-                }
-                Key::Scan(series) => {
-                    let record = view.expect_readable(key, decode(value));
-                    view.scans.extend(record.map(|record| (series, record)));
-                }
-                Key::Line(out) => {
-                    let record = view.expect_readable(key, decode(value));
-                    view.lines.extend(record.map(|record| (out, record)));
-                }
-                Key::Append(_) => {}
-                Key::Seen(_) => view.seen.push(value.clone()),
-                Key::Config(_) => {}
+    fn read(&mut self, keys: &Keys, (key, value): &Pair) {
+        let view = self;
+        let Some(parsed) = keys.parse(key) else {
+            return view.broken("key", format!("{} is no key of the queue", printable(key)));
+        };
+        match parsed {
+            Key::Job(job) => {
+                view.jobs.insert(job, decode(value).ok());
             }
+            Key::Ready { job, .. } => view.ready.entry(job).or_default().push(key.clone()),
+            Key::Leased(worker, job) => {
+                view.leased.insert((worker, job));
+            }
+            Key::Worker(worker) => {
+                let record = view.expect_readable(key, decode(value));
+                view.workers.insert(worker, record);
+            }
+            Key::Batch(batch) => {
+                let record = view.expect_readable(key, decode(value));
+                view.batches.insert(batch, record);
+            }
+            Key::Open(batch, job) => {
+                view.open.insert((batch, job));
+            }
+            Key::Receipt(worker) => {
+                let record = view.expect_readable(key, decode(value));
+                view.receipts.insert(worker, record);
+            }
+            Key::Quarantine(job) => {
+                view.quarantine.insert(job);
+            }
+            Key::Member(batch, job) => {
+                view.members.insert((batch, job));
+            }
+            Key::Failed(batch, job) => {
+                view.failed.insert((batch, job));
+            }
+            Key::Active(batch) => {
+                view.active.insert(batch);
+            }
+            Key::Leader(role) => {
+                let record: Option<LeaderRecord> = view.expect_readable(key, decode(value));
+                if record.is_some_and(|record| record.term == 0) {
+                    view.broken("leader", format!("{role} is led under term 0"));
+                }
+            }
+            Key::Scan(series) => {
+                let record = view.expect_readable(key, decode(value));
+                view.scans.extend(record.map(|record| (series, record)));
+            }
+            Key::Line(out) => {
+                let record = view.expect_readable(key, decode(value));
+                view.lines.extend(record.map(|record| (out, record)));
+            }
+            Key::Append(_) => {}
+            Key::Seen(_) => view.seen.push(value.clone()),
+            Key::Config(_) => {}
         }
-        view
     }
 
     fn broken(&mut self, rule: &'static str, what: String) {
@@ -219,40 +248,6 @@ impl View {
             let id = <[u8; 16]>::try_from(value.as_slice()).ok().map(JobId);
             if id.is_none_or(|id| !self.jobs.contains_key(&id)) {
                 self.broken("Q4", format!("a recording was seen, but its job {id:?} does not exist"));
-            }
-        }
-    }
-
-    /// What workers claimed adds up with what they hold and with how it ended.
-    fn check_workers(&mut self) {
-        for (id, worker) in std::mem::take(&mut self.workers) {
-            if self.receipts.contains_key(&id) {
-                self.broken("receipt", format!("worker {id} has a record and a receipt"));
-            }
-            let held = self.leased.iter().filter(|(owner, _)| *owner == id).count();
-            let Some(worker) = worker else {
-                continue;
-            };
-            if worker.tally.claims != worker.tally.ended() + held as u64 {
-                self.broken(
-                    "receipt",
-                    format!("worker {id} holds {held} jobs and counts {:?}", worker.tally),
-                );
-            }
-            let stray = worker.cancels.iter().find(|(job, _)| !self.leased.contains(&(id, *job)));
-            if let Some((job, _)) = stray {
-                self.broken(
-                    "receipt",
-                    format!("worker {id} is told to cancel job {job}, which it does not hold"),
-                );
-            }
-        }
-        for (id, receipt) in std::mem::take(&mut self.receipts) {
-            if let Some(receipt) = receipt.filter(|receipt| receipt.tally.claims != receipt.tally.ended()) {
-                self.broken(
-                    "receipt",
-                    format!("the receipt of worker {id} does not add up: {:?}", receipt.tally),
-                );
             }
         }
     }

@@ -106,6 +106,11 @@ impl Keys {
         Span { start: from.unwrap_or(start), end }
     }
 
+    /// All keys.
+    pub(super) fn whole(&self) -> Span {
+        Span { start: self.prefix.clone(), end: successor_of_prefix(&self.prefix) }
+    }
+
     pub(super) fn job(&self, job: JobId) -> Vec<u8> {
         self.of(JOB, &[&job.0])
     }

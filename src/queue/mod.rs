@@ -19,6 +19,7 @@ mod leader;
 mod lease;
 mod line;
 mod reclaim;
+mod reconcile;
 mod record;
 mod repair;
 mod scan;
@@ -40,6 +41,7 @@ pub use leader::{Campaign, LeaderRecord, Leadership, RECEIPT_AGE_MIN_MS};
 pub use lease::Renewal;
 pub use line::{LINE_MAX, LineRecord};
 pub use reclaim::{ReclaimRound, Reclaimed, ReclaimedJob};
+pub use reconcile::{LOOKS, Reconciliation, STALE_LEASE_MS};
 pub use record::{
     BatchId, BatchRecord, ConfigHash, ERROR_TEXT_MAX_BYTES, ERRORS_KEPT, ErrorEntry, ErrorKind, Incarnation,
     JobKind, JobRecord, JobResult, JobStatus, Owner, Ownership, RECORD_VERSION, SeriesId, Source,
@@ -55,7 +57,7 @@ pub use worker::{
     MachineFarewell, MachineSlot, Receipt, Tally, WorkerInfo, WorkerRecord,
 };
 
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreTime};
 use settings::Dice;
 use std::sync::Arc;
 
@@ -100,6 +102,14 @@ impl Queue {
     /// Waits a moment for what the store has left to do behind its answers, before the process ends.
     pub async fn settle(&self) {
         self.store.settle().await;
+    }
+
+    /// The store's time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn now(&self) -> Result<StoreTime, QueueError> {
+        self.transact("tell the time", |tx| async move { Ok(tx.now) }).await
     }
 
     /// What it met and got over.

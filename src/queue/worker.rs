@@ -93,6 +93,19 @@ impl Tally {
         self.completes + self.releases + self.failures + self.cancelled + self.expiries
     }
 
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            claims: self.claims + other.claims,
+            completes: self.completes + other.completes,
+            releases: self.releases + other.releases,
+            failures: self.failures + other.failures,
+            cancelled: self.cancelled + other.cancelled,
+            expiries: self.expiries + other.expiries,
+        }
+    }
+
     /// How many claims have not ended: what the worker holds. 0 in every receipt.
     pub fn held(&self) -> u64 {
         self.claims.saturating_sub(self.ended())
