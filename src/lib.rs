@@ -43,6 +43,7 @@
 //! | [`batch`] | how far a batch is | touches no job but the assembly it opens |
 //! | [`grace`] | how long a stop may take | only ever shortens a stop; begins none |
 //! | [`pod`] | the own pod, read | one request, `get`; writes nothing |
+//! | [`doctor`] | what a worker needs, tried | leaves nothing behind; puts nothing right |
 //! | [`dataset`] | jobs opened as work | the one place that knows both jobs and conversion |
 //! | [`session`] | opened in order, closed in order | the store is closed against the proof that all machines departed |
 //! | [`scanner`] | new recordings to batches, and housekeeping | each write of a leader is compared with its term by the queue |
@@ -60,6 +61,7 @@ pub mod clock;
 pub mod config;
 pub mod convert;
 pub mod dataset;
+pub mod doctor;
 pub mod driver;
 pub mod error;
 pub mod executor;

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 pub enum Code {
     /// 0: done, or drained with nothing left behind.
     Ok,
+    /// 1: what was asked for was done, and something was found wrong.
+    Found,
     /// 65: the recordings or the dataset are not what they should be.
     Data,
     /// 66: an input that is not there.
@@ -37,6 +39,7 @@ impl Code {
     pub fn number(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Found => 1,
             Self::Data => 65,
             Self::NoInput => 66,
             Self::Fault => Exit::Fault.code(),

@@ -57,7 +57,15 @@ impl Open {
 
     /// Waits for an answer of the queue.
     pub(super) fn ask<T>(&self, asked: impl Future<Output = Result<T, QueueError>>) -> Outcome<T> {
-        self.session.runtime().block_on(asked).map_err(queue_failure)
+        self.try_ask(asked).map_err(queue_failure)
+    }
+
+    /// As [`Open::ask`], for whoever goes on after an error.
+    pub(super) fn try_ask<T>(
+        &self,
+        asked: impl Future<Output = Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        self.session.runtime().block_on(asked)
     }
 
     /// The one thing whose id begins so. `list` gives those behind an id, in their order, at most so many.
