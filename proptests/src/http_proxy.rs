@@ -32,6 +32,8 @@ pub enum HttpFault {
     CutBody,
     /// The answer's body comes in pieces of so many bytes, each after so long.
     SlowBody(usize, Duration),
+    /// The request goes on so much later, as over a long way: the latency of every request, whatever it moves.
+    Late(Duration),
     /// Nothing comes until the rules change; then it is closed.
     Stall,
 }
@@ -262,6 +264,9 @@ fn forward(
     target: SocketAddr,
     fault: Option<HttpFault>,
 ) -> io::Result<()> {
+    if let Some(HttpFault::Late(way)) = fault {
+        thread::sleep(way); // the latency itself, not a condition
+    }
     let server = TcpStream::connect(target)?;
     server.set_nodelay(true)?;
     server.set_read_timeout(Some(SERVER_LIMIT))?;

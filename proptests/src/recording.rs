@@ -56,13 +56,26 @@ pub struct Robot {
     pub cameras: usize,
     /// Pictures a second.
     pub camera_rate: f64,
+    /// A picture's file is filled up to so many bytes with a comment that does not compress; 0: as small as it is.
+    pub picture_bytes: usize,
+    /// Bytes of a chunk before it is compressed.
+    pub chunk_bytes: u64,
     /// Makes recordings differ.
     pub seed: u64,
 }
 
 impl Default for Robot {
     fn default() -> Self {
-        Self { seconds: 4.0, joints: 6, joint_rate: 100.0, cameras: 0, camera_rate: 30.0, seed: 1 }
+        Self {
+            seconds: 4.0,
+            joints: 6,
+            joint_rate: 100.0,
+            cameras: 0,
+            camera_rate: 30.0,
+            picture_bytes: 0,
+            chunk_bytes: 64 * 1024,
+            seed: 1,
+        }
     }
 }
 
@@ -126,6 +139,29 @@ enum Kind {
     Camera(usize),
 }
 
+/// A JPEG with comments behind its first marker, so that the file has about so many bytes and the same pixels.
+fn filled(jpeg: &[u8], bytes: usize, seed: u64) -> Vec<u8> {
+    const MOST: usize = 60_000;
+    let (start, rest) = jpeg.split_at(2);
+    let mut file = start.to_vec();
+    let mut noise = seed | 1;
+    let mut left = bytes.saturating_sub(jpeg.len());
+    while left > 0 {
+        let length = left.min(MOST);
+        file.extend([0xff, 0xfe]);
+        file.extend((length as u16 + 2).to_be_bytes());
+        file.extend((0..length).map(|_| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            noise as u8
+        }));
+        left -= length;
+    }
+    file.extend(rest);
+    file
+}
+
 impl Robot {
     fn topics(&self) -> Vec<Topic> {
         let topic = |name: &str, schema: (&'static str, String), rate, kind| Topic {
@@ -168,7 +204,8 @@ impl Robot {
                 cdr.u32(0).u32(0).floats(&self.positions(at_s + 0.1));
             }
             Kind::Camera(camera) => {
-                cdr.header(at_ns).text("jpeg").bytes(PICTURES[(number + camera) % PICTURES.len()]);
+                let small = PICTURES[(number + camera) % PICTURES.len()];
+                cdr.header(at_ns).text("jpeg").bytes(&filled(small, self.picture_bytes, at_ns));
             }
         }
         cdr.0
@@ -183,7 +220,7 @@ impl Robot {
             .compression(Some(Compression::Zstd))
             .profile("ros2")
             .library("roboflow-proptests")
-            .chunk_size(Some(64 * 1024));
+            .chunk_size(Some(self.chunk_bytes));
         let file = BufWriter::new(File::create(path).expect("the recording can be created"));
         let mut writer = options.create(file).expect("the recording can be started");
         let topics = self.topics();

@@ -269,7 +269,7 @@ fn resets_are_before_the_server_and_lost_answers_after_it() {
 }
 
 #[test]
-fn bodies_are_cut_and_slowed() {
+fn bodies_are_cut_and_slowed_and_requests_come_late() {
     let (address, _) = web();
     let proxy = HttpProxy::start(address, 1);
     proxy.set([Rule::always(HttpFault::CutBody)]);
@@ -281,6 +281,11 @@ fn bodies_are_cut_and_slowed() {
     let (_, length, body) = request(&proxy, "GET", "/a", b"").unwrap();
     assert_eq!((length, body.len()), (100_000, 100_000));
     assert!(started.elapsed() >= pause * 10);
+    proxy.set([Rule::always(HttpFault::Late(pause * 5))]);
+    let started = Instant::now();
+    let (status, _, body) = request(&proxy, "GET", "/a", b"").unwrap();
+    assert_eq!((status, body.len()), (200, 100_000));
+    assert!(started.elapsed() >= pause * 5);
 }
 
 #[test]

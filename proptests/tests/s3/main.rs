@@ -14,6 +14,7 @@ mod contract;
 mod credentials;
 mod faults;
 mod memory;
+mod overlap;
 mod servers;
 mod sources;
 mod sweep;

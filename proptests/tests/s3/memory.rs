@@ -1,7 +1,7 @@
 //! What reading and writing a large object holds, measured in a process of its own, and how fast it goes.
 
 use crate::servers::{Server, new_location, options};
-use roboflow::storage::s3::{PART_BYTES, PARTS_AT_ONCE, READ_AHEAD_BYTES, S3Options};
+use roboflow::storage::s3::{PART_BYTES, PARTS_AT_ONCE, READ_AHEAD_BYTES, READ_AHEAD_TOTAL_BYTES, S3Options};
 use roboflow::storage::{Places, Storage};
 use roboflow::work::StopFlag;
 use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
@@ -14,6 +14,11 @@ const LOCATION: &str = "ROBOFLOW_TEST_LOCATION";
 const AHEAD: &str = "ROBOFLOW_TEST_READ_AHEAD";
 const OBJECT_BYTES: usize = 300 << 20;
 const RANGE_BYTES: usize = 4 << 20;
+/// Places that read at once: together they would read ahead three times what they may.
+const READERS: usize = 12;
+const _: () = assert!(READERS * READ_AHEAD_BYTES == 3 * READ_AHEAD_TOTAL_BYTES);
+/// What each of them reads at once.
+const SMALL_RANGE_BYTES: usize = 1 << 20;
 
 /// This process's peak of memory, in bytes.
 fn peak() -> usize {
@@ -67,6 +72,48 @@ fn child_that_is_measured() {
         let speed = (OBJECT_BYTES >> 20) as f64 / begun.elapsed().as_secs_f64();
         println!("\n{name}: {} bytes over {before}, {speed:.0} MiB/s", peak() - before);
     }
+}
+
+/// Not a test of its own either: a process with many places, each read forward by a reader that takes its time.
+#[test]
+fn child_that_reads_in_many_places() {
+    let (Ok(endpoint), Ok(location)) = (std::env::var(ENDPOINT), std::env::var(LOCATION)) else { return };
+    let places = Places::new(options(&endpoint));
+    write(&*places.create(&location, &StopFlag::default()).unwrap());
+    let before = peak();
+    let read_slowly = || {
+        let storage = places.open(&location, &StopFlag::default()).unwrap();
+        let object = storage.head("large").unwrap();
+        for number in 0..48 {
+            let bytes =
+                storage.read_at(&object, (number * SMALL_RANGE_BYTES) as u64, SMALL_RANGE_BYTES).unwrap();
+            assert!(bytes[0] == byte(number * SMALL_RANGE_BYTES));
+            // The work on it, meanwhile all that may come does.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::thread::scope(|scope| (0..READERS).for_each(|_| drop(scope.spawn(read_slowly))));
+    println!("\nread: {} bytes over {before}", peak() - before);
+}
+
+#[test]
+fn all_places_together_read_ahead_no_more_than_64_mib() {
+    assert_eq!(READ_AHEAD_TOTAL_BYTES, 64 << 20);
+    let server = Server::s3s();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "memory::child_that_reads_in_many_places", "--nocapture"])
+        .env(ENDPOINT, server.endpoint())
+        .env(LOCATION, new_location())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let told = text.lines().find(|line| line.starts_with("read:")).unwrap();
+    println!("{READERS} places: {told}");
+    let used: usize = told.split(' ').nth(1).unwrap().parse().unwrap();
+    // What each has in hand and just asked for; and what the allocator keeps beside.
+    let held = READ_AHEAD_TOTAL_BYTES + READERS * 2 * SMALL_RANGE_BYTES;
+    assert!(used < held + (64 << 20), "{used} of {held}");
 }
 
 #[test]

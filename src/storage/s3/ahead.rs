@@ -20,8 +20,10 @@ const MAX_STREAMS: usize = 8;
 const MAX_GAP_BYTES: u64 = 1 << 20;
 /// A smaller read fetches so much, since more of it will be asked for.
 const MIN_FETCH_BYTES: usize = 256 << 10;
-/// One request ahead is no larger.
-const MAX_FETCH_BYTES: usize = 8 << 20;
+/// One request ahead is no larger: several on their way at once hide how long each takes to be answered.
+const MAX_FETCH_BYTES: usize = 4 << 20;
+/// How often the reach of a stream is doubled at most.
+const MAX_DOUBLINGS: u32 = 10;
 
 /// Bytes that may be held at once.
 #[derive(Debug)]
@@ -104,13 +106,15 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Ahead {
     budgets: [Arc<Budget>; 2],
+    /// Of its own budget.
+    limit: usize,
     /// The one that was used last stands last.
     streams: VecDeque<Stream>,
 }
 
 impl Ahead {
     pub(super) fn new(limit: usize, all: &Arc<Budget>) -> Self {
-        Self { budgets: [Arc::new(Budget::new(limit)), Arc::clone(all)], streams: VecDeque::new() }
+        Self { budgets: [Arc::new(Budget::new(limit)), Arc::clone(all)], limit, streams: VecDeque::new() }
     }
 
     /// Takes the stream that a read goes on with.
@@ -125,6 +129,17 @@ impl Ahead {
         if self.streams.len() > MAX_STREAMS {
             self.streams.pop_front();
         }
+    }
+
+    /// What one more stream may hold beside those that hold something.
+    fn room(&self) -> usize {
+        let holding = self.streams.iter().filter(|stream| !stream.blocks.is_empty()).count();
+        self.limit / (holding + 1)
+    }
+
+    /// A share for which nothing else has to go.
+    fn spare(&self, bytes: usize) -> Option<Share> {
+        Share::of(&self.budgets, bytes)
     }
 
     /// A share, for which streams that were not used for longest make room.
@@ -267,25 +282,43 @@ impl S3Storage {
         Ok(wanted)
     }
 
-    /// Sets going what the next read will want, once reads follow each other.
+    /// Sets going what the next reads will want, once reads follow each other: the further ahead the longer they do.
     fn go_on(&self, stream: &mut Stream, len: usize) {
-        let held_end = stream.held_end();
         let size = stream.version.object.size;
-        let is_enough = held_end - stream.end >= len as u64;
-        if stream.went_on == 0 || is_enough || held_end >= size {
-            return;
+        let bytes = fetch_bytes(len);
+        while stream.went_on > 0 && stream.held_end() < size {
+            let held_end = stream.held_end();
+            let ahead = held_end - stream.end;
+            let range = held_end..held_end.saturating_add(bytes as u64).min(size);
+            let fetched = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            // What the next read wants may push out what other streams hold; what lies beyond may not.
+            let share = if ahead < len as u64 {
+                self.ahead().share(fetched)
+            } else {
+                let ahead_of_all = self.ahead();
+                let reach = reach(len, stream.went_on, ahead_of_all.room());
+                (ahead + bytes as u64 <= reach).then(|| ahead_of_all.spare(fetched)).flatten()
+            };
+            let Some(share) = share else { return };
+            let (requests, version, patience) =
+                (Arc::clone(&self.shared.requests), stream.version.clone(), self.patience);
+            let wanted = range.clone();
+            let pending =
+                self.shared.bridge.spawn(async move { version.get(&requests, patience, wanted).await });
+            stream.blocks.push_back(Block { range, body: Body::Coming(pending), _share: share });
         }
-        let bytes = len.saturating_mul(2).clamp(MIN_FETCH_BYTES, MAX_FETCH_BYTES);
-        let range = held_end..held_end.saturating_add(bytes as u64).min(size);
-        let bytes = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let Some(share) = self.ahead().share(bytes) else { return };
-        let (requests, version, patience) =
-            (Arc::clone(&self.shared.requests), stream.version.clone(), self.patience);
-        let fetched = range.clone();
-        let pending =
-            self.shared.bridge.spawn(async move { version.get(&requests, patience, fetched).await });
-        stream.blocks.push_back(Block { range, body: Body::Coming(pending), _share: share });
     }
+}
+
+/// What one request ahead fetches, where so much is read at once.
+fn fetch_bytes(len: usize) -> usize {
+    len.saturating_mul(2).clamp(MIN_FETCH_BYTES, MAX_FETCH_BYTES)
+}
+
+/// How far ahead of a read a stream may hold: one request first, doubled with every read that goes on, up to its room.
+fn reach(len: usize, went_on: u32, room: usize) -> u64 {
+    let doublings = went_on.saturating_sub(1).min(MAX_DOUBLINGS);
+    (fetch_bytes(len) as u64).saturating_mul(1 << doublings).min(room as u64)
 }
 
 /// The pieces as one; a single one is not copied.
@@ -355,6 +388,29 @@ mod tests {
         assert!(ahead.take(&version(1 << 30), (17 << 24) - 1).is_none(), "back is another stretch");
         assert!(ahead.take(&version(1 << 30), (17 << 24) + MAX_GAP_BYTES + 1).is_none());
         assert!(ahead.take(&version(7), 17 << 24).is_none(), "another version");
+    }
+
+    #[test]
+    fn the_longer_reads_follow_each_other_the_further_ahead_goes_up_to_a_fair_share() {
+        const MIB: usize = 1 << 20;
+        let reaches: Vec<u64> = (1..=6).map(|went_on| reach(MIB, went_on, 16 * MIB) / MIB as u64).collect();
+        assert_eq!(reaches, [2, 4, 8, 16, 16, 16]);
+        assert_eq!(reach(1, u32::MAX, usize::MAX), (MIN_FETCH_BYTES as u64) << MAX_DOUBLINGS);
+        assert_eq!(fetch_bytes(100 * MIB), MAX_FETCH_BYTES);
+        let mut ahead = Ahead::new(16 * MIB, &Arc::new(Budget::new(64 * MIB)));
+        assert_eq!(ahead.room(), 16 * MIB);
+        for (end, held) in [(0, true), (1 << 20, false), (2 << 20, true)] {
+            let mut stream = stream(end);
+            if held {
+                let share = ahead.spare(10).unwrap();
+                let body = Body::Here(Bytes::new());
+                stream.blocks.push_back(Block { range: end..end + 10, body, _share: share });
+            }
+            ahead.put_back(stream);
+        }
+        assert_eq!(ahead.room(), 16 * MIB / 3, "a stream that holds nothing needs no room");
+        assert!(ahead.spare(16 * MIB).is_none(), "nothing had to go for it");
+        assert!(ahead.streams.iter().filter(|stream| !stream.blocks.is_empty()).count() == 2);
     }
 
     #[test]
