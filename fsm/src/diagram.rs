@@ -1,7 +1,7 @@
-//! The machine's picture, in five languages, drawn from what [`crate::explore`] observed.
+//! The machine's picture, in six languages, drawn from what [`crate::explore`] observed.
 //!
 //! Nothing here knows how the machine works: an edge is drawn because a walk took it. The pictures for people
-//! (Mermaid, PlantUML, DOT) merge edges; the ones for programs (SCXML, XState) name each event of each leaf.
+//! (Mermaid, PlantUML, DOT, SVG) merge edges; the ones for programs (SCXML, XState) name each event of each leaf.
 
 mod dot;
 mod embed;
@@ -9,6 +9,7 @@ mod mermaid;
 mod picture;
 mod plantuml;
 mod programs;
+mod svg;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,9 @@ use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 use picture::{Edges, Picture};
+
+/// The machine drawn as [`Format::Svg`], as the golden file shows it: a process need not walk all states to show a page.
+pub const MACHINE_SVG: &str = include_str!("../diagrams/machine.svg");
 
 /// A language to draw in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,11 +39,14 @@ pub enum Format {
     Scxml,
     /// An XState 5 machine configuration, as JSON.
     XState,
+    /// A drawing that stands alone, and that a page can light up.
+    Svg,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mermaid, Self::PlantUml, Self::Dot, Self::Scxml, Self::XState];
+    pub const ALL: [Self; 6] =
+        [Self::Mermaid, Self::PlantUml, Self::Dot, Self::Scxml, Self::XState, Self::Svg];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -49,6 +56,7 @@ impl Format {
             Self::Dot => "dot",
             Self::Scxml => "scxml",
             Self::XState => "xstate",
+            Self::Svg => "svg",
         }
     }
 
@@ -60,6 +68,7 @@ impl Format {
             Self::Dot => "dot",
             Self::Scxml => "scxml",
             Self::XState => "xstate.json",
+            Self::Svg => "svg",
         }
     }
 }
@@ -76,7 +85,7 @@ pub struct UnknownFormat;
 
 impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a diagram format: mermaid, plantuml, dot, scxml or xstate")
+        f.write_str("not a diagram format: mermaid, plantuml, dot, scxml, xstate or svg")
     }
 }
 
@@ -99,5 +108,6 @@ pub fn render(format: Format, table: &Table) -> String {
         Format::Dot => dot::render(&Picture::of(&edges)),
         Format::Scxml => programs::scxml(&edges),
         Format::XState => programs::xstate(&edges),
+        Format::Svg => svg::render(&edges, table),
     }
 }

@@ -41,11 +41,16 @@ impl Outcome {
     }
 }
 
+/// A leaf, and whether the machine was asked to stop.
+pub type Standing = (Leaf, bool);
+
 /// Every outcome observed, by leaf and event name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// The outcomes.
     pub rows: BTreeMap<(Leaf, &'static str), BTreeSet<Outcome>>,
+    /// Which leaf was seen to lead to which, each with whether the machine was asked to stop.
+    pub ways: BTreeSet<(Standing, Standing)>,
     /// States reached.
     pub states: usize,
     /// Steps taken and checked.
@@ -126,7 +131,7 @@ impl Walk {
         if let Err(violation) = check_step(before, &event, &after, &effects) {
             return Err(self.counterexample(violation, parent, vec![event]));
         }
-        self.table.note(before.leaf(), &event, &after, &effects);
+        self.table.note(before, &event, &after, &effects);
         if self.seen.insert(bounds::key(&after)) {
             if self.nodes.len() >= MAX_STATES {
                 let violation = Violation { rule: "bounds", what: "more states than the walk is bounded to" };
@@ -180,8 +185,28 @@ impl Walk {
 }
 
 impl Table {
-    fn note(&mut self, source: Leaf, event: &Event, after: &Machine, effects: &[Effect]) {
+    /// The leaves that may still come after this one, itself only where it may come again.
+    pub fn reaches(&self, leaf: Leaf, stopping: bool) -> BTreeSet<Leaf> {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![(leaf, stopping)]);
+        while let Some(from) = open.pop() {
+            for (_, to) in self.ways.iter().filter(|(source, _)| *source == from) {
+                if seen.insert(*to) {
+                    open.push(*to);
+                }
+            }
+        }
+        seen.into_iter().map(|(leaf, _)| leaf).collect()
+    }
+
+    fn note(&mut self, before: &Machine, event: &Event, after: &Machine, effects: &[Effect]) {
+        let source = before.leaf();
         let Some(disposition) = after.last_disposition() else { return };
+        let mut from = (source, before.mode().is_some());
+        for entered in after.trail().iter().skip(1) {
+            let to = (*entered, after.mode().is_some());
+            self.ways.insert((from, to));
+            from = to;
+        }
         let outcome = Outcome {
             entered: after.trail().iter().skip(1).copied().collect(),
             effects: effects.iter().map(Effect::name).collect(),

@@ -11,13 +11,13 @@ The picture is drawn from what the machine does: every event is given to it in e
 
 Examples:
   roboflow diagram
-  roboflow diagram --format dot | dot -Tsvg > machine.svg";
+  roboflow diagram --format svg > machine.svg";
 
 /// What was typed.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct DiagramArgs {
-    /// The language: mermaid, plantuml, dot, scxml or xstate
+    /// The language: mermaid, plantuml, dot, scxml, xstate or svg
     #[arg(long, default_value = Format::Mermaid.name(), value_name = "FORMAT")]
     format: Format,
 }

@@ -35,7 +35,7 @@ impl Group {
         }
     }
 
-    fn leaves(self) -> &'static [Leaf] {
+    pub(super) fn leaves(self) -> &'static [Leaf] {
         match self {
             Self::Active => &[Leaf::Idle, Leaf::Claiming, Leaf::Processing, Leaf::Checkpointing],
             Self::Owning => &[Leaf::Processing, Leaf::Checkpointing],
@@ -107,6 +107,8 @@ impl End {
 /// Edges merged for the eye: one a pair of ends, with one label.
 pub(super) struct Picture {
     pub(super) edges: Vec<(End, End, String)>,
+    /// The events of each, in the same order.
+    pub(super) events: Vec<BTreeSet<&'static str>>,
 }
 
 impl Picture {
@@ -122,9 +124,23 @@ impl Picture {
         }
         Group::ALL.into_iter().for_each(|group| collapse(&mut drawn, group));
         let flat = drawn.into_iter().flat_map(|(from, targets)| {
-            targets.into_iter().map(move |(to, events)| (from, to, label(&events)))
+            targets.into_iter().map(move |(to, events)| ((from, to, label(&events)), events))
         });
-        Self { edges: flat.filter(|(_, _, label)| !label.is_empty()).collect() }
+        let (edges, events) = flat.filter(|((_, _, label), _)| !label.is_empty()).unzip();
+        Self { edges, events }
+    }
+
+    /// Which drawn edge an observed one is part of.
+    pub(super) fn edge_of(&self, source: Leaf, event: &str, target: Leaf) -> Option<usize> {
+        let to = drawn_target(source, event, target);
+        let begins = |from: &End| match from {
+            End::Leaf(leaf) => *leaf == source,
+            End::Group(group) => group.leaves().contains(&source),
+        };
+        self.edges
+            .iter()
+            .zip(&self.events)
+            .position(|((from, end, _), events)| *end == to && begins(from) && events.contains(event))
     }
 }
 

@@ -55,9 +55,36 @@ fn golden_readme_shows_the_diagram() {
 }
 
 #[test]
+fn every_observed_edge_is_part_of_a_drawn_one() {
+    let edges = picture::Edges::of(explored());
+    let drawn = picture::Picture::of(&edges);
+    for (source, events) in &edges.0 {
+        for (event, targets) in events {
+            for target in targets {
+                let found = drawn.edge_of(*source, event, *target);
+                assert!(found.is_some(), "{} -{event}-> {}", source.name(), target.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_stops_never_reaches_what_is_active() {
+    let reaches = |leaf, stopping| explored().reaches(leaf, stopping);
+    for leaf in [Leaf::Finishing, Leaf::Saving, Leaf::AwaitingClaim, Leaf::Releasing] {
+        let after = reaches(leaf, true);
+        assert!(after.contains(&Leaf::Exited), "{}", leaf.name());
+        assert!(!after.contains(&Leaf::Idle) && !after.contains(&Leaf::Processing), "{}", leaf.name());
+    }
+    assert!(reaches(Leaf::Releasing, false).contains(&Leaf::Idle));
+    assert_eq!(reaches(Leaf::Idle, false).len(), Leaf::ALL.len(), "from the beginning everything can come");
+    assert!(reaches(Leaf::Exited, true).is_empty());
+}
+
+#[test]
 fn formats_are_named_as_they_are_read() {
     for format in Format::ALL {
         assert_eq!(format.name().parse(), Ok(format));
     }
-    assert_eq!("svg".parse::<Format>(), Err(UnknownFormat));
+    assert_eq!("png".parse::<Format>(), Err(UnknownFormat));
 }

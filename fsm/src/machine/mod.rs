@@ -20,7 +20,7 @@ pub use disposition::{Counters, Disposition, Fault, Reason};
 use crate::effect::{Effects, Exit, HandBackReason, Leaf};
 use crate::event::{Event, Input, Mode};
 use crate::id::Generation;
-use crate::policy::Settings;
+use crate::policy::{Settings, predicted_rest_ms};
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use hierarchy::{Context, Stimulus};
@@ -157,6 +157,13 @@ impl Machine {
     /// The instant at which the segment in flight is cancelled, once a budget runs.
     pub fn cut_at_ms(&self) -> Option<u64> {
         self.worker().cut_at_ms()
+    }
+
+    /// How long the rest of the job in hand is predicted to take, counted from its last boundary. `None` where nothing is in
+    /// hand, or nothing was measured yet.
+    pub fn predicted_rest_ms(&self) -> Option<u64> {
+        let held = self.held()?;
+        predicted_rest_ms(held.pace_ms, held.remaining, self.worker().commit_ms)
     }
 
     /// Whether a write under this lease may be started at `at_ms`.
