@@ -6,6 +6,7 @@
 pub mod args;
 pub mod duration;
 pub mod exit;
+pub mod http;
 pub mod output;
 pub mod storage;
 pub mod store;
@@ -16,7 +17,9 @@ mod config;
 pub(crate) mod dataset;
 mod diagram;
 mod doctor;
+mod drain;
 mod file;
+mod health;
 mod inspect;
 mod jobs;
 #[cfg(test)]
@@ -60,7 +63,7 @@ Examples:
 
 Exit codes:
    0  done, or stopped with nothing left behind
-   1  looked, and found something wrong
+   1  looked, and found something wrong; 'health' and 'drain --wait': the answer is no
    2  wrong usage
   65  bad data: a recording, a dataset
   66  no such input
@@ -96,6 +99,10 @@ enum Command {
     Submit(Box<submit::SubmitArgs>),
     /// Look for new recordings and keep house, until asked to stop
     Scanner(Box<scanner::ScannerArgs>),
+    /// Ask a worker or scanner how it is, for exec probes
+    Health(health::HealthArgs),
+    /// Ask a worker or scanner to stop
+    Drain(drain::DrainArgs),
     /// Look at the batches of a queue, or cancel one
     Batch(batch::BatchArgs),
     /// Show what a recording holds, or the mapping that would be inferred from it
@@ -182,6 +189,8 @@ fn dispatch(Typed { cli, definition, file }: Typed, signals: &Stream) -> Outcome
         Command::Worker(args) => worker::run(*args, &cli.log, signals),
         Command::Submit(args) => submit::run(&args, &cli.log, signals),
         Command::Scanner(args) => scanner::run(*args, &cli.log, signals),
+        Command::Health(args) => health::run(&args),
+        Command::Drain(args) => drain::run(&args),
         Command::Batch(args) => cli.log.start_plain().and_then(|()| batch::run(&args)),
         Command::Inspect(args) => cli.log.start_plain().and_then(|()| inspect::run(&args)),
         Command::Validate(args) => cli.log.start_plain().and_then(|()| validate::run(&args)),

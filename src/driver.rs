@@ -11,15 +11,17 @@ use crate::metrics::Metrics;
 use crate::translog::{Line, Translog};
 use crate::worker::board::Board;
 use crate::worker::mailbox::Inbox;
+use crate::worker::vitals::BEAT_INTERVAL_MS;
 use crate::worker::watchdog::Watchdog;
 use roboflow_fsm::effect::{Effects, Exit};
+use roboflow_fsm::event::Mode;
 use roboflow_fsm::machine::{Disposition, Reason};
 use roboflow_fsm::{Event, Input, Machine, invariant, step};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a machine that waits for nothing in particular sleeps.
-const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// How long a driver sleeps at most: it beats, so that others see that it is not stuck.
+const LONGEST_WAIT: Duration = Duration::from_millis(BEAT_INTERVAL_MS);
 /// A wake-up is never nearer than this: a machine that asks again and again must not spin.
 const LEAST_WAIT: Duration = Duration::from_millis(1);
 
@@ -44,6 +46,8 @@ pub struct Driver {
     pub watchdog: Watchdog,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// When the machine was asked to stop, in event time, once it was.
+    pub stop_at_ms: Option<u64>,
 }
 
 impl Driver {
@@ -51,10 +55,17 @@ impl Driver {
     pub fn run(mut self) -> Exit {
         let _span = tracing::info_span!("machine", machine = self.number).entered();
         loop {
-            let wait = self.machine.wake_at_ms().map_or(IDLE_WAIT, |at_ms| self.clock.until(at_ms));
-            let input = self.inbox.next(wait.max(LEAST_WAIT)).unwrap_or(Input::Tick);
-            self.step(input);
+            self.board.beats(self.number, self.clock.now_ms());
+            let wait = self.machine.wake_at_ms().map_or(LONGEST_WAIT, |at_ms| self.clock.until(at_ms));
+            let input = self.inbox.next(wait.clamp(LEAST_WAIT, LONGEST_WAIT));
+            // Woken only to beat: nothing is due, and a step would be one more line of nothing in the log.
+            let only_beats = wait > LONGEST_WAIT && input.is_none();
+            if only_beats {
+                continue;
+            }
+            self.step(input.unwrap_or(Input::Tick));
             if let Some(exit) = self.machine.exit() {
+                self.time_the_stop(exit);
                 tracing::info!(?exit, tally = ?self.machine.tally(), "the machine has ended");
                 return exit;
             }
@@ -66,18 +77,35 @@ impl Driver {
         let before = self.machine.clone();
         let effects = step(&mut self.machine, event.clone());
         self.metrics.steps.inc();
+        if self.machine.mode().is_some() {
+            self.stop_at_ms.get_or_insert(event.at_ms);
+        }
         if self.machine.last_disposition() == Some(Disposition::Ignored(Reason::LateAnswer)) {
             self.metrics.stale_answers.inc();
         }
         self.judge(&before, &event, &effects);
+        self.board.stands(self.number, event.at_ms, &self.machine);
+        self.board.history.stepped(self.number, event.at_ms, event.name(), &self.machine);
         self.write_down(&before, event, &effects);
-        self.board.stands(self.number, &self.machine);
         if let Some(at_ms) = self.machine.force_at_ms() {
             self.watchdog.arm(at_ms);
         }
         for effect in effects {
             self.executor.execute(effect);
         }
+    }
+
+    /// How long the stop took, by how hard it had to be in the end.
+    fn time_the_stop(&self, exit: Exit) {
+        let rung = match (exit, self.machine.mode()) {
+            (Exit::LeftToLease, _) => "force",
+            (_, Some(Mode::Abort)) => "abort",
+            (_, Some(Mode::Interrupt)) => "interrupt",
+            (_, Some(Mode::Finish) | None) => "finish",
+        };
+        let now_ms = self.clock.now_ms();
+        let took_ms = now_ms.saturating_sub(self.stop_at_ms.unwrap_or(now_ms));
+        self.metrics.shutdown_seconds.observe_at(rung, Duration::from_millis(took_ms));
     }
 
     /// The same predicates as in the tests: a violation is a panic where we develop, and counted where we run.

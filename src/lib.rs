@@ -32,6 +32,9 @@
 //! | [`worker::lease`] | renewals | own thread, runtime and store handle; stops only when nothing is owned |
 //! | [`worker::watchdog`] | the last resort | needs no runtime, store or machine; the one place that ends the process |
 //! | [`worker::conversion`] | a machine's converting thread | knows no queue, lease or signal |
+//! | [`health`] | what a process tells of itself | read off what the drivers wrote in their steps; polls and remembers nothing |
+//! | [`http`](mod@http) | the HTTP surface | own thread and runtime; touches no store, queue or storage; stops last |
+//! | [`metrics`] | every metric | defined once; serves nothing |
 //! | [`reaper`] | what any worker does for all | holds nothing |
 //! | [`queue`] | jobs and their transactions | no engine, no clock but the store's, no conversion |
 //! | [`store`] | transactional keys and values | no engine's name above it; knows no job |
@@ -66,6 +69,8 @@ pub mod driver;
 pub mod error;
 pub mod executor;
 pub mod grace;
+pub mod health;
+pub mod http;
 pub mod lerobot;
 pub mod metrics;
 pub mod pod;

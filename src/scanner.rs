@@ -13,11 +13,13 @@ pub mod house;
 pub mod leader;
 pub mod memory;
 pub mod round;
+pub mod vitals;
 
 use crate::error::{Class, Classified};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, SeriesId};
 use crate::storage::Places;
+use crate::work::StopFlag;
 use crate::worker::lease::Home;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use house::House;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 use tokio::runtime::Handle;
+use vitals::Vitals;
 
 /// The role of whoever keeps house, one for a queue.
 pub const HOUSE_ROLE: &str = "house";
@@ -99,12 +102,21 @@ pub enum End {
 
 /// Tells a scanner to stop. Copies are the same.
 #[derive(Debug, Clone)]
-pub struct Stopper(Sender<Ending>);
+pub struct Stopper {
+    ender: Sender<Ending>,
+    asked: StopFlag,
+}
 
 impl Stopper {
     /// Asks it to stop. Never blocks.
     pub fn stop(&self) {
-        self.0.send(Ending::Stop).ok();
+        self.asked.set();
+        self.ender.send(Ending::Stop).ok();
+    }
+
+    /// Whether it was asked to.
+    pub fn was_asked(&self) -> bool {
+        self.asked.is_set()
     }
 }
 
@@ -146,12 +158,22 @@ impl Scanner {
             let guard = Guard(ender.clone());
             thread::Builder::new().name("scan".to_owned()).spawn(move || crew.scan(scan, pace, &guard.0))?;
         }
-        Ok(Self { leader, endings, stopper: Stopper(ender), going: Some(going) })
+        Ok(Self {
+            leader,
+            endings,
+            stopper: Stopper { ender, asked: StopFlag::default() },
+            going: Some(going),
+        })
     }
 
     /// Tells it to stop.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// Its signs of life, for whoever operates the process.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { leader: self.leader.clone(), stopper: self.stopper() }
     }
 
     /// Waits for its end, and steps down. What the threads are at is abandoned.
@@ -197,7 +219,10 @@ impl Crew {
     fn keep(&self, mut house: House) {
         let mut tries = 0;
         while self.waits(Duration::ZERO) {
-            let Some(lead) = self.leader.await_lead(0, LEAD_WAIT) else { continue };
+            let Some(lead) = self.leader.await_lead(0, LEAD_WAIT) else {
+                house.forget_depth();
+                continue;
+            };
             let wait = match house.round(&lead) {
                 Ok(kept) => {
                     tries = 0;
@@ -206,6 +231,7 @@ impl Crew {
                 }
                 Err(error) => {
                     tries += 1;
+                    house.forget_depth();
                     report("keeping house", &error.to_string(), error.class(), tries)
                 }
             };

@@ -96,6 +96,14 @@ impl Session {
         Ok(Self { place: place.clone(), runtime, queue, clock, metrics })
     }
 
+    /// The same, counting into these.
+    #[must_use]
+    pub fn counting_into(mut self, metrics: Arc<Metrics>) -> Self {
+        metrics.watch(self.queue.clone());
+        self.metrics = metrics;
+        self
+    }
+
     /// The queue.
     pub fn queue(&self) -> Queue {
         self.queue.clone()
@@ -134,7 +142,9 @@ impl Session {
     /// # Errors
     /// When the store cannot be opened.
     pub fn home(&self) -> Result<Home, SessionError> {
-        Home::open(queue(&self.place, self.queue.settings()))
+        let home = Home::open(queue(&self.place, self.queue.settings()))?;
+        self.metrics.watch(home.queue());
+        Ok(home)
     }
 
     /// Leaves the store to the end of the process, which follows: for one that owns no job, and whose writes are whole or not

@@ -12,9 +12,11 @@
 
 pub mod board;
 pub mod conversion;
+pub mod history;
 pub mod lease;
 pub mod mailbox;
 pub mod reserve;
+pub mod vitals;
 pub mod watchdog;
 
 mod assignment;
@@ -44,6 +46,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fmt, io};
 use tokio::runtime::Handle;
+use vitals::Vitals;
 use watchdog::Watchdog;
 
 /// What happens when the watchdog's deadline passes: [`watchdog::bite`] in a real process.
@@ -194,6 +197,7 @@ impl Worker {
         let reserve = Arc::<Reserve>::default();
         let mut worker =
             Self { inputs, board, reserve, drivers: Vec::new(), ended, running: Some(running), lease };
+        (0..config.machines).for_each(|number| worker.board.beats(number, parts.clock.now_ms()));
         for (number, (mailbox, inbox)) in (0..).zip(mailboxes.into_iter().zip(inboxes)) {
             let note = Note::default();
             let conversion = Conversion::start(ConversionThread {
@@ -222,6 +226,7 @@ impl Worker {
                 board: Arc::clone(&worker.board),
                 watchdog: worker.inputs.watchdog.clone(),
                 metrics: Arc::clone(&parts.metrics),
+                stop_at_ms: None,
             })?;
         }
         worker.running = None;
@@ -252,6 +257,11 @@ impl Worker {
     /// What the end of a stop takes, as measured.
     pub fn reserve(&self) -> Arc<Reserve> {
         Arc::clone(&self.reserve)
+    }
+
+    /// Its signs of life, for whoever operates the process.
+    pub fn vitals(&self) -> Vitals {
+        Vitals { inputs: self.inputs(), board: self.board(), lease: self.lease.clone() }
     }
 
     /// Waits at most so long; whether every machine has ended.

@@ -13,6 +13,7 @@ mod append;
 mod commands;
 mod completions;
 mod fleet;
+mod http;
 mod inspect;
 mod lab;
 mod launch;

@@ -28,6 +28,7 @@ pub mod staged_episodes;
 pub mod storage_contract;
 pub mod store_contract;
 pub mod storm;
+pub mod surface;
 pub mod tcp_proxy;
 pub mod timings;
 pub mod worker_lab;

@@ -106,6 +106,8 @@ impl Program {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RUST_BACKTRACE", "1")
+            // Many of them run on one host; a test that asks them something names a port.
+            .env("HEALTH_PORT", "off")
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .process_group(0)
             .stdin(Stdio::null())

@@ -71,7 +71,7 @@ pub(super) fn run(args: &DoctorArgs) -> Outcome {
     } else {
         output::text(&text(&found))?;
     }
-    Ok(if found.iter().any(|finding| finding.health == Health::Bad) { Code::Found } else { Code::Ok })
+    Ok(if found.iter().any(|finding| finding.health == Health::Bad) { Code::No } else { Code::Ok })
 }
 
 fn text(found: &[Finding]) -> String {

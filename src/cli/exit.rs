@@ -16,8 +16,8 @@ use std::process::ExitCode;
 pub enum Code {
     /// 0: done, or drained with nothing left behind.
     Ok,
-    /// 1: what was asked for was done, and something was found wrong.
-    Found,
+    /// 1: asked or looked, and the answer is no, or something was found wrong.
+    No,
     /// 65: the recordings or the dataset are not what they should be.
     Data,
     /// 66: an input that is not there.
@@ -39,7 +39,7 @@ impl Code {
     pub fn number(self) -> u8 {
         match self {
             Self::Ok => 0,
-            Self::Found => 1,
+            Self::No => 1,
             Self::Data => 65,
             Self::NoInput => 66,
             Self::Fault => Exit::Fault.code(),

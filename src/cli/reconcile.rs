@@ -73,7 +73,7 @@ pub(super) fn run(args: &ReconcileArgs) -> Outcome {
     } else {
         output::text(&text(&found, args.workers))?;
     }
-    Ok(if found.violations.is_empty() { Code::Ok } else { Code::Found })
+    Ok(if found.violations.is_empty() { Code::Ok } else { Code::No })
 }
 
 fn text(found: &Reconciliation, workers: bool) -> String {

@@ -3,11 +3,14 @@
 use super::args::{LimitArgs, LogArgs};
 use super::duration::{LongMillis, Millis};
 use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
+use super::http::{HttpArgs, SCANNER_PORT};
 use super::mapping::MappingArgs;
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, ScannerConfig};
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::queue::SeriesId;
 use crate::recipe::DEFAULT_SEGMENT_FRAMES;
 use crate::recordings;
@@ -97,6 +100,8 @@ pub(super) struct ScannerArgs {
     store: StoreArgs,
     #[command(flatten)]
     storage: StorageArgs,
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome {
@@ -116,8 +121,13 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
     let settings = args.store.queue_settings(config::limited(attempts))?;
     let terms = terms(&args)?;
     let places = args.storage.places();
+    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let server = args.http.serve(SCANNER_PORT, &health, &metrics)?;
+    health.opens("the storage is being opened");
     let input = terms.as_ref().map(|terms| try_places(terms, &places)).transpose()?;
+    health.opens("the store is being opened");
     let session = Session::open(&place, settings, clock).map_err(session_failure)?;
+    let session = session.counting_into(metrics);
     let scan = match terms.zip(input) {
         None => None,
         Some((terms, input)) => {
@@ -145,6 +155,7 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
         metrics: session.metrics(),
     };
     let scanner = Scanner::start(parts, scan, config.keep_receipts, config.leader).or_exit(Code::Fault)?;
+    health.works(Arc::new(scanner.vitals()));
     let (stopper, again) = (scanner.stopper(), signals.clone());
     signals.deliver_to(Arc::new(move |signal| {
         tracing::info!(signal = ?signal, "asked to stop");
@@ -158,6 +169,7 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
     signals.leave_at_once(LeaveCode::Clean);
     tracing::info!(?end, counters = ?session.metrics().snapshot(), "stopped");
     session.abandon();
+    drop(server);
     match end {
         End::Clean => Ok(Code::Ok),
         End::Failed(reason) => Err(Failure::new(Code::Data, reason)),

@@ -2,6 +2,7 @@
 
 use super::args::{GraceArgs, LogArgs, StopArgs, TuneArgs};
 use super::exit::{Code, Failure, OrExit, Outcome, session_failure, storage_code};
+use super::http::{HttpArgs, WORKER_PORT};
 use super::storage::StorageArgs;
 use super::store::StoreArgs;
 use crate::clock::Clock;
@@ -10,6 +11,8 @@ use crate::convert::crew::Crew;
 use crate::dataset::DatasetOpener;
 use crate::grace::TimeKeeper;
 use crate::pod::{OwnPod, PodError};
+use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::work::StopFlag;
@@ -48,6 +51,8 @@ pub(super) struct WorkerArgs {
     #[command(flatten)]
     grace: GraceArgs,
     #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
     tune: TuneArgs,
 }
 
@@ -64,6 +69,9 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     let place = args.store.required(args.tune.store_sync)?;
     let settings = args.store.queue_settings(config.queue_settings())?;
     let places = args.storage.places();
+    let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::default()));
+    let server = args.http.serve(WORKER_PORT, &health, &metrics)?;
+    health.opens("the storage is being opened");
     if let Some(input) = &args.input {
         let tried = places.open(input, &StopFlag::default()).and_then(|place| {
             let first = place.list("")?.next();
@@ -74,11 +82,13 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
             error: error.into(),
         })?;
     }
+    health.opens("the store is being opened");
     let session = Session::open_existing(&place, settings, clock).map_err(session_failure)?;
-    let metrics = session.metrics();
+    let session = session.counting_into(Arc::clone(&metrics));
     let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
     let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places, crew));
     let worker = session.start(&config, opener).map_err(session_failure)?;
+    health.works(Arc::new(worker.vitals()));
     let inputs = worker.inputs();
     let keeper = TimeKeeper::new(grace, pod, worker.reserve());
     signals.deliver_to(Arc::new(move |signal| {
@@ -91,6 +101,7 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     let (exit, departed) = worker.join();
     signals.leave_at_once(LeaveCode::Clean);
     session.close(departed);
+    drop(server);
     tracing::info!(?exit, counters = ?metrics.snapshot(), "stopped");
     Ok(exit.into())
 }

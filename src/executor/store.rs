@@ -5,7 +5,7 @@
 
 use super::Hand;
 use super::owed::Owed;
-use crate::metrics::Metrics;
+use crate::metrics::{Histogram, Metrics};
 use crate::queue::{self, Claim, FarewellNote, JobResult, Queue, QueueError, ReleaseRequest, WriteId};
 use crate::work::StopFlag;
 use crate::worker::Assignment;
@@ -52,14 +52,6 @@ pub(super) struct StoreSide {
     claim: Arc<Mutex<Option<(WriteId, Generation)>>>,
 }
 
-/// Does a write, and tells how long it took, however it ended.
-async fn timed<T>(recent: &Recent, write: impl Future<Output = T>) -> T {
-    let begun = Instant::now();
-    let done = write.await;
-    recent.took(begun.elapsed());
-    done
-}
-
 impl StoreSide {
     pub(super) fn new(machine: u32, parts: StoreParts, hand: Hand) -> Self {
         Self { machine, parts, hand, claim: Arc::default() }
@@ -73,7 +65,9 @@ impl StoreSide {
         let (generation, incarnation) = self.parts.lease.current();
         let by = WriteId { incarnation, machine: self.machine, nonce };
         *self.claim.lock().unwrap_or_else(PoisonError::into_inner) = Some((by, generation));
+        let asked = Instant::now();
         let claimed = self.write(self.parts.queue.claim(&by)).await;
+        self.parts.metrics.claim_seconds.observe(asked.elapsed());
         self.answer_claim(owed, claimed, generation, by);
     }
 
@@ -130,9 +124,9 @@ impl StoreSide {
     ) {
         let Some(held) = self.held(claim) else { return owed.commit(CommitAnswer::Fault) };
         let by = self.write_id(&held, nonce);
-        let own = held.ownership();
-        let write = self.parts.queue.checkpoint(&own, &by, segments_done);
-        let done = timed(&self.parts.reserve.checkpoints, self.write(write)).await;
+        let asked = Instant::now();
+        let done = self.write(self.parts.queue.checkpoint(&held.ownership(), &by, segments_done)).await;
+        Self::took(&self.parts.metrics.checkpoint_seconds, &self.parts.reserve.checkpoints, asked, &done);
         owed.commit(self.commit_answer("checkpointing", done));
     }
 
@@ -141,9 +135,10 @@ impl StoreSide {
         let by = self.write_id(&held, nonce);
         let told = self.parts.note.get();
         let result = JobResult { frames: told.frames, bytes: told.written_bytes, note: told.warnings };
-        let own = held.ownership();
-        let write = self.parts.queue.complete(&own, &by, segments_done, &result);
-        let done = timed(&self.parts.reserve.checkpoints, self.write(write)).await;
+        let asked = Instant::now();
+        let done =
+            self.write(self.parts.queue.complete(&held.ownership(), &by, segments_done, &result)).await;
+        Self::took(&self.parts.metrics.checkpoint_seconds, &self.parts.reserve.checkpoints, asked, &done);
         let answer = self.commit_answer("completing", done);
         if answer == CommitAnswer::Committed {
             self.parts.metrics.jobs_completed.inc();
@@ -189,8 +184,12 @@ impl StoreSide {
             hand_back,
             farewell: farewell.map(|farewell| FarewellNote { farewell }),
         };
-        let write = self.write(self.parts.queue.release(&request));
-        let done = timed(&self.parts.reserve.releases, write).await;
+        let asked = Instant::now();
+        let done = self.write(self.parts.queue.release(&request)).await;
+        Self::took(&self.parts.metrics.release_seconds, &self.parts.reserve.releases, asked, &done);
+        if done.is_err() {
+            self.parts.metrics.release_failures.inc();
+        }
         let answer = self.commit_answer("releasing", done);
         if let (CommitAnswer::Committed, Some(back)) = (&answer, &request.hand_back) {
             tracing::info!(machine = self.machine, job = %back.own.job, why = ?back.why, error, "handed back");
@@ -206,6 +205,20 @@ impl StoreSide {
         match timeout(OPERATION_LIMIT, write).await {
             Ok(done) => done,
             Err(elapsed) => Err(QueueError::Unknown { reason: elapsed.to_string() }),
+        }
+    }
+
+    /// Notes how long a write took: for people, one that is known to be committed; for the end of a stop, any.
+    fn took<T>(
+        histogram: &Histogram,
+        recent: &Recent,
+        asked: Instant,
+        done: &Result<T, QueueError>,
+    ) {
+        let took = asked.elapsed();
+        recent.took(took);
+        if done.is_ok() {
+            histogram.observe(took);
         }
     }
 

@@ -207,6 +207,10 @@ impl Keys {
         self.of(FAILED, &[&batch.0, &job.0])
     }
 
+    pub(super) fn all_failed(&self) -> Span {
+        self.span(FAILED, &[], None)
+    }
+
     pub(super) fn failed_of(&self, batch: BatchId) -> Span {
         self.span(FAILED, &[&batch.0], None)
     }

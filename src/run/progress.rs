@@ -165,7 +165,14 @@ mod tests {
         let progress = Progress::new(Arc::clone(&board), Arc::default(), sizes, None);
         let standing = Standing { recordings: 2, settled: 1, settled_bytes: 100, total_bytes: 400 };
         assert!((progress.share(standing) - 0.25).abs() < 1e-9);
-        let task = Task { job: JobId([0; 16]), source: "a.mcap".to_owned(), segments_done: 1, segments: 3 };
+        let task = Task {
+            job: JobId([0; 16]),
+            source: "a.mcap".to_owned(),
+            segments_done: 1,
+            segments: 3,
+            frames_done: 0,
+            frames_of: 0,
+        };
         board.works(1, Some(task));
         assert!((progress.share(standing) - 0.5).abs() < 1e-9);
         assert!(progress.share(Standing::default()).abs() < 1e-9);

@@ -24,6 +24,8 @@ const BATCHES_PER_PAGE: usize = 256;
 const RECEIPTS_PER_ROUND: usize = 4_096;
 /// Between two looks for old receipts.
 const RECEIPTS_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two looks at how deep the queue is.
+const DEPTH_INTERVAL: Duration = Duration::from_secs(15);
 /// A staging that cannot be removed is tried again after this long at most.
 const RETRY_MAX_MS: u64 = 600_000;
 /// Doublings that the first such wait is ahead of a request's first.
@@ -41,6 +43,7 @@ pub struct House {
     metrics: Arc<Metrics>,
     failed: BTreeMap<BatchId, (u32, Instant)>,
     receipts_at: Option<Instant>,
+    depth_at: Option<Instant>,
 }
 
 /// What one round of it did.
@@ -65,7 +68,16 @@ impl House {
         keep_receipts_ms: u64,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { queue, runtime, places, keep_receipts_ms, metrics, failed: BTreeMap::new(), receipts_at: None }
+        Self {
+            queue,
+            runtime,
+            places,
+            keep_receipts_ms,
+            metrics,
+            failed: BTreeMap::new(),
+            receipts_at: None,
+            depth_at: None,
+        }
     }
 
     /// One round. It ends early when the lead is lost.
@@ -87,7 +99,26 @@ impl House {
             self.metrics.receipts_expired.add(kept.receipts);
             self.receipts_at = Some(Instant::now());
         }
+        self.look(lead)?;
         Ok(kept)
+    }
+
+    /// Looks how deep the queue is, for whoever scales the workers: only the leader tells, so that nobody counts it twice.
+    fn look(&mut self, lead: &Lead) -> Result<(), QueueError> {
+        if lead.lost.is_set() {
+            self.forget_depth();
+        } else if self.depth_at.is_none_or(|at| at.elapsed() >= DEPTH_INTERVAL) {
+            let depth = self.runtime.block_on(self.queue.depth())?;
+            self.metrics.set_depth(Some(depth));
+            self.depth_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Somebody else leads, or nobody knows: what was seen is not told any more.
+    pub fn forget_depth(&mut self) {
+        self.depth_at = None;
+        self.metrics.set_depth(None);
     }
 
     fn sweep(&mut self, lead: &Lead) -> Result<u64, QueueError> {

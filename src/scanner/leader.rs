@@ -55,6 +55,8 @@ struct Shared {
     /// Roles whose task has not ended.
     open: Mutex<usize>,
     ended: Condvar,
+    /// When a lead was last asked for, and whether the store ever answered.
+    asked: Mutex<(Instant, bool)>,
     metrics: Arc<Metrics>,
 }
 
@@ -86,6 +88,7 @@ impl Leader {
             stop: watch::Sender::new(false),
             open: Mutex::new(roles.len()),
             ended: Condvar::new(),
+            asked: Mutex::new((Instant::now(), false)),
             metrics,
         });
         let holder = Uuid::new_v4();
@@ -139,6 +142,16 @@ impl Leader {
         }
     }
 
+    /// How long ago a lead was last asked for.
+    pub fn silent_for(&self) -> Duration {
+        self.shared.asked().0.elapsed()
+    }
+
+    /// Whether the store ever said who leads.
+    pub fn was_answered(&self) -> bool {
+        self.shared.asked().1
+    }
+
     /// Who leads a role instead of us, when that was seen.
     pub fn other(&self, seat: usize) -> Option<String> {
         self.seats().get(seat).and_then(|seat| seat.other.clone())
@@ -160,6 +173,10 @@ impl Leader {
 }
 
 impl Shared {
+    fn asked(&self) -> MutexGuard<'_, (Instant, bool)> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn seats(&self) -> MutexGuard<'_, Vec<Seat>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,6 +197,7 @@ impl Candidate {
         let mut stop = self.shared.stop.subscribe();
         while !*stop.borrow_and_update() {
             let asked = Instant::now();
+            self.shared.asked().0 = asked;
             let wait = self.campaign(asked).await;
             // A change of the flag ends the wait.
             timeout(wait.saturating_sub(asked.elapsed()), stop.changed()).await.ok();
@@ -194,7 +212,9 @@ impl Candidate {
         let lease_ms = u64::try_from(self.settings.lease.as_millis()).unwrap_or(u64::MAX);
         let limit = self.limit();
         let asking = self.queue.campaign(&self.role, self.holder, &self.settings.label, lease_ms);
-        match timeout(limit, asking).await {
+        let answer = timeout(limit, asking).await;
+        self.shared.asked().1 |= matches!(answer, Ok(Ok(_)));
+        match answer {
             Ok(Ok(Campaign::Leads(leadership))) => {
                 self.leads(leadership, asked);
                 self.settings.renew_interval

@@ -3,6 +3,7 @@
 //!
 //! It is written by the drivers and the conversion threads, and decides nothing.
 
+use super::history::History;
 use roboflow_fsm::Machine;
 use roboflow_fsm::effect::{Exit, Leaf};
 use roboflow_fsm::event::Mode;
@@ -27,6 +28,14 @@ pub struct Place {
     pub counters: Counters,
     /// The work its conversion thread has open.
     pub task: Option<Task>,
+    /// When its driver last went round, in event time.
+    pub beat_ms: u64,
+    /// Segments of the job in hand whose checkpoint is known to be committed.
+    pub checkpoint: u32,
+    /// How long the rest of the job was predicted to take at its last boundary.
+    pub rest_ms: Option<u64>,
+    /// When the job in hand is predicted to end, in event time.
+    pub end_ms: Option<u64>,
 }
 
 /// How far a job's conversion is.
@@ -40,12 +49,18 @@ pub struct Task {
     pub segments_done: u32,
     /// All segments.
     pub segments: u32,
+    /// Frames in the durable ones.
+    pub frames_done: u64,
+    /// Frames of all, at most.
+    pub frames_of: u64,
 }
 
 /// One place a machine.
 #[derive(Debug)]
 pub struct Board {
     places: Mutex<Vec<Place>>,
+    /// What they went through.
+    pub history: History,
 }
 
 impl Board {
@@ -59,8 +74,12 @@ impl Board {
             tally: Tally::default(),
             counters: Counters::default(),
             task: None,
+            beat_ms: 0,
+            checkpoint: 0,
+            rest_ms: None,
+            end_ms: None,
         };
-        Self { places: Mutex::new(vec![idle; machines as usize]) }
+        Self { places: Mutex::new(vec![idle; machines as usize]), history: History::new(machines) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
@@ -68,14 +87,28 @@ impl Board {
     }
 
     /// Notes how a machine stands now.
-    pub fn stands(&self, number: u32, machine: &Machine) {
+    pub fn stands(&self, number: u32, now_ms: u64, machine: &Machine) {
         if let Some(place) = self.lock().get_mut(number as usize) {
             place.leaf = machine.leaf();
             place.held = machine.held().map(|held| (held.job, held.epoch));
+            place.checkpoint = machine.held().map_or(0, |held| held.segments_done);
+            let rest_ms = machine.predicted_rest_ms();
+            if rest_ms != place.rest_ms {
+                // It changes with each boundary, and only there: from then on it is counted down.
+                place.end_ms = rest_ms.map(|rest| now_ms.saturating_add(rest));
+                place.rest_ms = rest_ms;
+            }
             place.stopping = machine.mode();
             place.exit = machine.exit();
             place.tally = machine.tally();
             place.counters = machine.counters();
+        }
+    }
+
+    /// Notes that a machine's driver goes round.
+    pub fn beats(&self, number: u32, now_ms: u64) {
+        if let Some(place) = self.lock().get_mut(number as usize) {
+            place.beat_ms = now_ms;
         }
     }
 

@@ -6,6 +6,7 @@
 use super::board::{Board, Task};
 use super::mailbox::Mailbox;
 use crate::metrics::Metrics;
+use crate::queue::JobKind;
 use crate::work::{SegmentDone, StopFlag, Work, WorkError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use roboflow_fsm::Input;
@@ -199,7 +200,7 @@ impl ConversionThread {
             *open = None;
             let work = self.opener.open(&order.assignment, stop)?;
             let source = order.assignment.source().to_owned();
-            let task = Task { job, source, segments_done: order.segment, segments: work.segments() };
+            let task = task(&order.assignment, source, order.segment, work.as_ref());
             self.board.works(self.machine, Some(task.clone()));
             *open = Some(Open { epoch, task, work });
         }
@@ -207,6 +208,10 @@ impl ConversionThread {
         stop.check()?;
         let done = held.work.run(order.segment, stop)?;
         held.task.segments_done = order.segment + 1;
+        held.task.frames_done += u64::from(done.frames);
+        if held.task.segments_done >= held.task.segments {
+            held.task.frames_of = held.task.frames_done;
+        }
         if held.task.segments_done >= held.task.segments {
             self.warn(held);
         }
@@ -235,6 +240,7 @@ impl ConversionThread {
                     told.frames = held.work.frames();
                     told.written_bytes += done.written_bytes;
                 });
+                self.metrics.segment_seconds.observe(started.elapsed());
                 self.metrics.frames.add(u64::from(done.frames));
                 self.metrics.read_bytes.add(done.read_bytes);
                 self.metrics.written_bytes.add(done.written_bytes);
@@ -264,6 +270,17 @@ impl ConversionThread {
             WorkError::Transient(_) | WorkError::Stopped => ConvertAnswer::Transient,
         }
     }
+}
+
+/// How far a job is that was just opened at a segment. Segments before it count as full.
+fn task(assignment: &Assignment, source: String, segment: u32, work: &dyn Work) -> Task {
+    let each = u64::from(assignment.batch.segment_frames);
+    let segments = work.segments();
+    let (frames_done, frames_of) = match assignment.record.kind {
+        JobKind::Convert { .. } => (u64::from(segment) * each, u64::from(segments) * each),
+        JobKind::Assemble => (0, work.frames()),
+    };
+    Task { job: assignment.job, source, segments_done: segment, segments, frames_done, frames_of }
 }
 
 /// What waited for a storage and was asked to stop says that it got nothing: that is no trouble of the job.

@@ -81,6 +81,11 @@ impl Home {
         Ok(Self { runtime, queue })
     }
 
+    /// Its queue.
+    pub fn queue(&self) -> Queue {
+        self.queue.clone()
+    }
+
     /// What it is made of.
     pub fn into_parts(self) -> (Runtime, Queue) {
         (self.runtime, self.queue)
@@ -128,6 +133,11 @@ impl Lease {
     pub fn current(&self) -> (Generation, Uuid) {
         let book = self.shared.book.lock().unwrap_or_else(PoisonError::into_inner);
         book.back().copied().unwrap_or((Generation(0), Uuid::nil()))
+    }
+
+    /// When the last confirmed renewal was sent, in event time, if any was.
+    pub fn confirmed_ms(&self) -> Option<u64> {
+        *self.shared.confirmed_ms.borrow()
     }
 
     /// Waits until the lease is known to have been ours a short while ago: at once as a rule; after a gap of more than
@@ -227,6 +237,8 @@ impl Renewer {
     fn renewed(&mut self, sent_ms: u64, renewal: &Renewal) {
         self.registered = true;
         self.shared.metrics.renewals.inc();
+        let took_ms = self.shared.clock.now_ms().saturating_sub(sent_ms);
+        self.shared.metrics.renewal_seconds.observe(Duration::from_millis(took_ms));
         let (generation, _) = self.lease();
         let write_until_ms = policy::write_until_ms(sent_ms, self.shared.settings.lease_ms);
         // First the machines, then the waiting writes: a write that goes on is one that its machine may still make.

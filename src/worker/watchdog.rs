@@ -70,6 +70,14 @@ impl Watchdog {
         });
     }
 
+    /// When it bites, in event time, once it is armed.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        match *self.shared.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Armed { deadline_ms } => Some(deadline_ms),
+            State::Waiting | State::Disarmed => None,
+        }
+    }
+
     /// The machines have ended: the watchdog goes to sleep for good.
     pub fn disarm(&self) {
         self.change(|_| State::Disarmed);

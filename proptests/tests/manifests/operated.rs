@@ -1,62 +1,19 @@
 //! Alerts, their runbook and the dashboard ask for metrics that the program has.
 
 use super::tree::{deploy, items, kubernetes, object, text};
+use roboflow::metrics::{Definition, Kind, Metrics, PREFIX};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Before each name.
-const PREFIX: &str = "roboflow";
-
-/// The metrics that may be asked for: counters, gauges, and of each histogram the name before `_bucket`, `_count` and `_sum`.
-const COUNTERS: [&str; 19] = [
-    "conversion_panics",
-    "fenced_writes",
-    "frames",
-    "invariant_violations",
-    "jobs",
-    "jobs_reclaimed",
-    "queue_conflicts",
-    "queue_exhausted",
-    "read_bytes",
-    "release_failures",
-    "renewal_failures",
-    "renewals",
-    "scan_failures",
-    "scan_recordings",
-    "scan_rounds",
-    "storage_retries",
-    "unknown_commits",
-    "written_bytes",
-    "jobs_completed",
-];
-const GAUGES: [&str; 10] = [
-    "build_info",
-    "lease_age_seconds",
-    "live",
-    "machine_state",
-    "queue_failed_jobs",
-    "queue_leased_jobs",
-    "queue_oldest_ready_seconds",
-    "queue_ready_jobs",
-    "queue_waiting_jobs",
-    "ready",
-];
-const HISTOGRAMS: [&str; 6] = [
-    "checkpoint_seconds",
-    "claim_seconds",
-    "release_seconds",
-    "renewal_seconds",
-    "segment_seconds",
-    "shutdown_seconds",
-];
-
 /// Each name under which a metric of the program can be asked for.
 fn known() -> BTreeSet<String> {
-    let parts = ["bucket", "count", "sum"];
-    let histograms = HISTOGRAMS.iter().flat_map(|name| parts.map(|part| format!("{PREFIX}_{name}_{part}")));
-    let counters = COUNTERS.iter().map(|name| format!("{PREFIX}_{name}_total"));
-    let gauges = GAUGES.iter().map(|name| format!("{PREFIX}_{name}"));
-    counters.chain(gauges).chain(histograms).collect()
+    let names = |one: &Definition| match one.kind {
+        Kind::Histogram => {
+            ["bucket", "count", "sum"].map(|part| format!("{}_{part}", one.full_name())).to_vec()
+        }
+        Kind::Counter | Kind::Gauge => vec![one.full_name()],
+    };
+    Metrics::definitions().iter().flat_map(names).collect()
 }
 
 /// The metrics that a query asks for.

@@ -98,6 +98,7 @@ impl Requests {
             if !failure.may_pass() || begun.elapsed() + wait > patience {
                 return Err(failure);
             }
+            crate::metrics::STORAGE_RETRIES.inc();
             tracing::debug!(
                 action = ask.action,
                 key = ask.key,

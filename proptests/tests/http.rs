@@ -1,0 +1,327 @@
+//! The HTTP surface over a real port: each endpoint in each state of the machine, who may drain, and what clients that are
+//! slow, greedy or many can do. They can do nothing to the worker.
+
+#![expect(clippy::indexing_slicing, reason = "what cannot be done is a failed test")]
+
+use roboflow::fsm::Settings;
+use roboflow::fsm::effect::Exit;
+use roboflow::fsm::event::Signal;
+use roboflow::http::client::{Place, ask};
+use roboflow::http::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_LIMIT};
+use roboflow_proptests::surface::Served;
+use roboflow_proptests::worker_lab::{DONE, Gate, Latch, WorkerLab, quick, signal};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The leaf that machine 0 stands in, as the surface tells it.
+fn leaf(served: &Served) -> String {
+    served.json("/health")["machines"][0]["leaf"].as_str().unwrap_or_default().to_owned()
+}
+
+fn until_leaf(lab: &WorkerLab, served: &Served, wanted: &str) {
+    lab.until(wanted, || leaf(served) == wanted);
+}
+
+/// Everything that is asked for, while machine 0 stands still in a leaf.
+#[track_caller]
+fn stands(served: &Served, state: &str, is_ready: bool) {
+    let health = served.json("/health");
+    let machine = &health["machines"][0];
+    assert_eq!(machine["state"], state, "{health}");
+    assert_eq!(machine["stopping"] == Value::Null, is_ready, "{health}");
+    assert_eq!((&health["live"], &health["ready"]), (&true.into(), &is_ready.into()), "{health}");
+    assert_eq!(health["status"], if is_ready { "ready" } else { "draining" }, "{health}");
+    for (path, yes) in
+        [("/health/live", true), ("/livez", true), ("/health/ready", is_ready), ("/readyz", is_ready)]
+    {
+        let answer = served.get(path);
+        assert_eq!(answer.status, if yes { 200 } else { 503 }, "{path} in {state}: {}", answer.body);
+        assert_eq!(answer.body == "ok\n", yes, "{path} in {state}: {}", answer.body);
+    }
+    let metrics = served.get("/metrics").body;
+    let shown: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("roboflow_machine_state{") && line.ends_with(" 1.0"))
+        .collect();
+    assert_eq!(shown, [format!("roboflow_machine_state{{machine=\"0\",state=\"{state}\"}} 1.0")]);
+    let ready = if is_ready { "roboflow_ready 1.0" } else { "roboflow_ready 0.0" };
+    assert!(metrics.lines().any(|line| line == ready), "{ready} is missing in {state}");
+}
+
+#[test]
+fn pitfall_35_each_endpoint_tells_each_state_of_the_machine() {
+    let lab = WorkerLab::new(1, Settings { finish_if_fits: false, ..quick() });
+    let mut served = Served::of(&lab);
+    assert_eq!((served.status("/health/live"), served.status("/health/ready")), (200, 503));
+    assert_eq!(served.json("/health")["status"], "starting");
+    assert_eq!(served.post("/drain").status, 503, "there is nothing to drain yet");
+
+    lab.lease_gate(Gate::Held);
+    let latch = Latch::default();
+    let held = latch.clone();
+    let worker = lab.start(3, move |segment, stop| {
+        if segment > 0 {
+            held.wait_or_stop(stop)?;
+        }
+        Ok(DONE)
+    });
+    served.health.works(Arc::new(worker.vitals()));
+    assert_eq!(served.json("/health")["status"], "starting");
+    assert!(served.get("/readyz").body.contains("first renewal"), "{}", served.get("/readyz").body);
+    lab.lease_gate(Gate::Open);
+    lab.until("the first renewal", || served.status("/readyz") == 200);
+
+    lab.until_step("Claim:Empty");
+    lab.gate(Gate::Held);
+    until_leaf(&lab, &served, "Idle");
+    stands(&served, "Idle", true);
+    lab.submit(1);
+    lab.until_held();
+    until_leaf(&lab, &served, "Claiming");
+    stands(&served, "Claiming", true);
+    lab.gate(Gate::Open);
+    lab.until("a second segment", || lab.effects("Convert") >= 2);
+    until_leaf(&lab, &served, "Processing");
+    stands(&served, "Processing", true);
+    lab.gate(Gate::Held);
+    assert_eq!(served.post("/drain?mode=interrupt").status, 202);
+    until_leaf(&lab, &served, "Finishing");
+    stands(&served, "Draining", false);
+    latch.open();
+    until_leaf(&lab, &served, "Saving");
+    stands(&served, "Draining", false);
+    lab.gate(Gate::Open);
+    lab.gate(Gate::Held);
+    until_leaf(&lab, &served, "Releasing");
+    stands(&served, "Releasing", false);
+    lab.gate(Gate::Open);
+    assert_eq!(worker.join().0, Exit::Clean);
+    stands(&served, "Exited", false);
+    let metrics = served.get("/metrics").body;
+    for line in [
+        "roboflow_jobs_total{machine=\"0\",outcome=\"released\"} 1",
+        "roboflow_shutdown_seconds_count{rung=\"interrupt\"} 1",
+        "roboflow_frames_total 200",
+        "roboflow_invariant_violations_total 0",
+    ] {
+        assert!(metrics.lines().any(|shown| shown == line), "{line} is missing in\n{metrics}");
+    }
+    served.stop();
+    assert!(TcpStream::connect(served.address).is_err(), "it stops when it is told to");
+}
+
+#[test]
+fn a_checkpoint_in_flight_is_told_and_a_drain_by_name_finishes_the_job() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let latch = Latch::default();
+    let held = latch.clone();
+    let worker = lab.start(2, move |_, stop| held.wait_or_stop(stop).map(|()| DONE));
+    served.health.works(Arc::new(worker.vitals()));
+    lab.submit(1);
+    lab.until_step("Convert");
+    lab.gate(Gate::Held);
+    latch.open();
+    until_leaf(&lab, &served, "Checkpointing");
+    stands(&served, "Checkpointing", true);
+    assert_eq!(served.post("/drain").status, 202);
+    lab.until("the drain", || served.status("/readyz") == 503);
+    assert_eq!(served.json("/health")["machines"][0]["stopping"], "finish");
+    lab.gate(Gate::Open);
+    assert_eq!(worker.join().0, Exit::Clean);
+    assert_eq!(lab.metrics.jobs_completed.get(), 1, "it was finished, not given back");
+}
+
+#[test]
+fn pitfall_31_readiness_ends_in_the_step_that_begins_draining_and_liveness_does_not() {
+    let lab = WorkerLab::new(3, Settings { finish_if_fits: false, ..quick() });
+    let served = Served::of(&lab);
+    let latch = Latch::default();
+    let held = latch.clone();
+    lab.submit(3);
+    let worker = lab.start(2, move |_, stop| held.wait_or_stop(stop).map(|()| DONE));
+    served.health.works(Arc::new(worker.vitals()));
+    lab.until("three jobs", || lab.effects("Convert") == 3);
+    lab.until("readiness", || served.status("/readyz") == 200);
+    worker.inputs().send(&signal(Signal::Term));
+    let mut seen = 0;
+    lab.until("every machine to drain", || {
+        let health = served.json("/health");
+        let machines = health["machines"].as_array().unwrap();
+        assert_eq!(machines.len(), 3);
+        let stopping = machines.iter().filter(|machine| machine["stopping"] != Value::Null).count();
+        assert_eq!(health["ready"].as_bool(), Some(stopping == 0), "{health}");
+        assert_eq!(health["live"], true, "{health}");
+        seen += 1;
+        stopping == 3
+    });
+    assert!(seen > 0);
+    assert_eq!((served.status("/livez"), served.status("/readyz")), (200, 503));
+    latch.open();
+    assert_eq!(worker.join().0, Exit::Clean);
+}
+
+/// What is sent by hand: the head's lines, and the answer's first.
+fn raw(served: &Served, lines: &[&str]) -> String {
+    let head = format!("{}\r\nHost: x\r\nConnection: close\r\n\r\n", lines.join("\r\n"));
+    served.send(head.as_bytes()).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_drain_is_for_this_host_or_for_whoever_has_the_token_and_only_by_post() {
+    let folder = tempfile::tempdir().unwrap();
+    let (token, socket) = (folder.path().join("token"), folder.path().join("admin.sock"));
+    std::fs::write(&token, "0123456789abcdef\n").unwrap();
+    let lab = WorkerLab::new(1, quick());
+    let worker = lab.start(1, |_, _| Ok(DONE));
+    let served = Served::start(Arc::clone(&lab.metrics), Some(token), Some(socket.clone()));
+    served.health.works(Arc::new(worker.vitals()));
+    lab.until("readiness", || served.status("/readyz") == 200);
+    for (lines, status) in [
+        (&["GET /drain HTTP/1.1"][..], "405"),
+        (&["POST /drain HTTP/1.1", "Origin: http://evil.example"], "401"),
+        (&["POST /drain HTTP/1.1", "X-Forwarded-For: 10.0.0.1"], "401"),
+        (&["POST /drain HTTP/1.1", "Authorization: Bearer wrong-wrong-wrong"], "401"),
+        (&["POST /drain?mode=abort HTTP/1.1"], "400"),
+        (&["POST /drain?mode=Finish HTTP/1.1"], "400"),
+    ] {
+        let answer = raw(&served, lines);
+        assert!(answer.contains(status), "{lines:?}: {answer}");
+    }
+    assert_eq!(served.status("/readyz"), 200, "none of them drained anything");
+    let with_token = ["POST /drain HTTP/1.1", "Via: 1.1 proxy", "Authorization: Bearer 0123456789abcdef"];
+    assert!(raw(&served, &with_token).contains("202"));
+    let answer = ask(&Place::Socket(socket), "POST", "/drain", None, Duration::from_secs(20)).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    assert_eq!(worker.join().0, Exit::Clean);
+}
+
+#[test]
+fn requests_that_are_too_large_wrong_or_for_nothing_are_refused() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let long = format!("X-Long: {}", "x".repeat(HEAD_BYTES_MAX));
+    assert!(raw(&served, &["GET /livez HTTP/1.1", &long]).contains("431"));
+    let many: String = (0..200).map(|number| format!("X-{number}: y\r\n")).collect();
+    assert!(raw(&served, &["GET /livez HTTP/1.1", many.trim_end()]).contains("431"));
+    assert!(raw(&served, &["POST /drain HTTP/1.1", "Content-Length: 99999"]).contains("413"));
+    assert!(raw(&served, &["nonsense"]).contains("400"));
+    let missing = served.get("/");
+    assert!(missing.status == 404 && missing.body.contains("/health/ready"), "{missing:?}");
+    assert_eq!(served.post("/metrics").status, 405);
+    assert_eq!(served.status("/livez"), 200);
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let of = |accept: &str| {
+        let head =
+            format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: {accept}\r\n\r\n");
+        served.send(head.as_bytes())
+    };
+    let open = of("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    assert!(open.contains("application/openmetrics-text; version=1.0.0") && open.ends_with("# EOF\n"));
+    let plain = of("text/plain");
+    assert!(plain.contains("text/plain; version=0.0.4") && !plain.contains("# EOF"));
+    assert!(plain.contains("nosniff") && plain.contains("no-store"));
+}
+
+#[test]
+fn when_all_places_are_taken_the_oldest_makes_room_for_a_probe() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let begun = Instant::now();
+    let mut silent: Vec<TcpStream> = (0..CONNECTIONS_MAX + 44).map(|_| served.connect()).collect();
+    assert_eq!(served.status("/livez"), 200);
+    assert!(
+        begun.elapsed() < HEAD_LIMIT,
+        "it was answered since the oldest made room, not since they gave up"
+    );
+    let mut closed = [0u8; 1];
+    assert_eq!(silent[0].read(&mut closed).unwrap_or(0), 0, "the oldest was closed");
+}
+
+#[test]
+fn a_head_that_does_not_come_closes_its_connection() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let begun = Instant::now();
+    let mut half = served.connect();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHost:").unwrap();
+    let mut idle = served.connect();
+    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (mut rest, mut answer) = (Vec::new(), Vec::new());
+    half.read_to_end(&mut rest).ok();
+    idle.read_to_end(&mut answer).ok();
+    assert!(
+        String::from_utf8_lossy(&answer).contains("200 OK"),
+        "one answered, and then kept open in silence"
+    );
+    assert!(begun.elapsed() >= HEAD_LIMIT, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < HEAD_LIMIT * 4, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn slow_clients_and_many_scrapes_delay_neither_a_signal_nor_a_renewal() {
+    let scrapes: u32 = std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400);
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    lab.submit(1);
+    let worker = lab.start(1_000_000, |_, stop| {
+        thread::sleep(Duration::from_millis(1));
+        stop.check().map(|()| DONE)
+    });
+    served.health.works(Arc::new(worker.vitals()));
+    lab.until_step("Convert");
+    let mut slow: Vec<TcpStream> = (0..200).map(|_| served.connect()).collect();
+    let over = AtomicBool::new(false);
+    let renewed = lab.metrics.renewals.get();
+    let begun = Instant::now();
+    let waited = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                for stream in &mut slow {
+                    stream.write_all(b"G").ok();
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let scraping: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..scrapes / 4 {
+                        assert_eq!(served.status("/metrics"), 200);
+                    }
+                })
+            })
+            .collect();
+        scraping.into_iter().for_each(|scraper| scraper.join().unwrap());
+        let scraped = begun.elapsed();
+        let renewals = lab.metrics.renewals.get() - renewed;
+        let expected = scraped.as_millis() as u64 / quick().renew_interval_ms;
+        assert!(renewals * 2 >= expected, "{renewals} renewals in {scraped:?}, of {expected}");
+        // What a signal waits for the machine with all that going on.
+        let scraper = scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                served.status("/metrics");
+            }
+        });
+        let sent = roboflow::clock::monotonic_ns();
+        worker.inputs().send(&signal(Signal::Term));
+        lab.until_step("SIGTERM");
+        over.store(true, Ordering::SeqCst);
+        scraper.join().unwrap();
+        let step = lab.steps().into_iter().find(|line| line.name == "SIGTERM").unwrap();
+        Duration::from_nanos(step.monotonic_ns.saturating_sub(sent))
+    });
+    println!("CASES={scrapes}: SIGTERM was a step after {waited:?}");
+    assert!(waited < Duration::from_millis(500), "{waited:?}: only a host without a free core takes so long");
+    assert_eq!(worker.join().0, Exit::Clean);
+}
