@@ -1,10 +1,11 @@
-"""A control plane of its own on loopback: etcd, API server, controllers, scheduler. No kubelet, so no pod runs.
+"""A control plane of its own on loopback: etcd, API server, controllers, scheduler. What runs pods is kubelet.py.
 
 It starts the servers that `build` made, waits until they serve, and ends the processes that it started and no others.
 """
 
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -75,6 +76,8 @@ current-context: here
             return None
 
     def start(self):
+        # Being asked to end is no reason to leave servers behind: whoever started this stops it in a `finally`.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         etcd, begun = f"http://127.0.0.1:{self.client}", time.monotonic()
         peers = f"http://127.0.0.1:{self.peer}"
         self._start("etcd", "--data-dir", self.state / "etcd", "--unsafe-no-fsync", "--log-level", "warn",

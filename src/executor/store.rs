@@ -209,12 +209,7 @@ impl StoreSide {
     }
 
     /// Notes how long a write took: for people, one that is known to be committed; for the end of a stop, any.
-    fn took<T>(
-        histogram: &Histogram,
-        recent: &Recent,
-        asked: Instant,
-        done: &Result<T, QueueError>,
-    ) {
+    fn took<T>(histogram: &Histogram, recent: &Recent, asked: Instant, done: &Result<T, QueueError>) {
         let took = asked.elapsed();
         recent.took(took);
         if done.is_ok() {

@@ -21,8 +21,6 @@ use tree::{Container, containers, deploy, documents, everything, items, kubernet
 
 /// How long a node that shuts down may give its pods, whatever they asked for (seconds).
 const NODE_NOTICE_S: u64 = 15;
-/// Options of the HTTP surface.
-const HTTP: [&str; 3] = ["HEALTH_PORT", "HEALTH_ADDRESS", "ADMIN_TOKEN_FILE"];
 /// Between the force deadline and the end of the grace, at least: the signal's way on a busy node (seconds).
 const GRACE_SPARE_S: u64 = 5;
 
@@ -79,7 +77,7 @@ fn every_variable_is_a_knob_of_its_command() {
     assert!(all.len() > 40, "{all:?}");
     for (place, command, name, _) in all {
         assert!(
-            option_of(&command, &name).is_some() || looked_up(&name) || HTTP.contains(&name.as_str()),
+            option_of(&command, &name).is_some() || looked_up(&name),
             "{place}: {name} is nothing that `roboflow {command}` reads"
         );
     }

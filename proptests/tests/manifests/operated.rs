@@ -99,3 +99,23 @@ fn the_dashboard_asks_for_what_there_is() {
         items(&dashboard["panels"]).iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
     assert_eq!(ids.len(), items(&dashboard["panels"]).len(), "each panel has its own number");
 }
+
+/// Paths that a probe or a scraper asks for are served.
+#[test]
+fn what_is_probed_and_scraped_is_served() {
+    let routes = text(&deploy().parent().unwrap().join("src/http/routes.rs"));
+    let mut paths = BTreeSet::new();
+    for container in super::containers() {
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            paths.extend(container.value[probe]["httpGet"]["path"].as_str().map(str::to_owned));
+        }
+    }
+    let monitor = object(&kubernetes().join("base/monitoring.yaml"), "ServiceMonitor", None);
+    paths.extend(
+        items(&monitor["spec"]["endpoints"]).iter().filter_map(|end| end["path"].as_str()).map(str::to_owned),
+    );
+    assert_eq!(paths, ["/health/live", "/health/ready", "/metrics"].map(str::to_owned).into());
+    for path in paths {
+        assert!(routes.contains(&format!("(\"{path}\", get(")), "{path} is served by no route");
+    }
+}
