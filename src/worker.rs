@@ -194,9 +194,8 @@ impl Worker {
             metrics: Arc::clone(&parts.metrics),
         };
         let (running, ended) = bounded(0);
-        let reserve = Arc::<Reserve>::default();
-        let mut worker =
-            Self { inputs, board, reserve, drivers: Vec::new(), ended, running: Some(running), lease };
+        let (reserve, drivers) = (Arc::<Reserve>::default(), Vec::new());
+        let mut worker = Self { inputs, board, reserve, drivers, ended, running: Some(running), lease };
         (0..config.machines).for_each(|number| worker.board.beats(number, parts.clock.now_ms()));
         for (number, (mailbox, inbox)) in (0..).zip(mailboxes.into_iter().zip(inboxes)) {
             let note = Note::default();

@@ -56,8 +56,8 @@ fn golden_readme_shows_the_diagram() {
 
 #[test]
 fn every_observed_edge_is_part_of_a_drawn_one() {
-    let edges = picture::Edges::of(explored());
-    let drawn = picture::Picture::of(&edges);
+    let edges = Edges::of(explored());
+    let drawn = Picture::of(&edges);
     for (source, events) in &edges.0 {
         for (event, targets) in events {
             for target in targets {
