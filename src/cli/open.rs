@@ -78,7 +78,7 @@ impl Open {
     where
         F: Future<Output = Result<Vec<([u8; 16], T)>, QueueError>>,
     {
-        let typed = typed.to_lowercase();
+        let typed = typed.to_lowercase().replace('-', "");
         let none = || Failure::new(Code::NoInput, format!("there is no {what} {typed}"));
         let behind = before_all(&typed).ok_or_else(none)?;
         let found = self.ask(list(behind, 2))?;
