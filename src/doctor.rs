@@ -208,7 +208,9 @@ pub async fn grace(
             let real = GraceSettings { grace, ..*set };
             match real.check(machine) {
                 Ok(()) => {
-                    Finding::ok(CHECK, format!("{}: {:?} s", pod.shown(), grace.map(|grace| grace.as_secs())))
+                    let seconds =
+                        grace.map_or("not said".to_owned(), |grace| format!("{} s", grace.as_secs()));
+                    Finding::ok(CHECK, format!("{}: {seconds}", pod.shown()))
                 }
                 Err(error) => Finding::warning(
                     CHECK,

@@ -16,8 +16,7 @@ from api import Refused, wait_for
 from bucket import Bucket
 from kubelet import Kubelet
 from measured import Measured, told
-from plane import Plane
-from rules import KUBERNETES, ROOT, Checks, accepted, attempt, rights
+from rules import KUBERNETES, ROOT, attempt, shown
 
 RECORDINGS = 60
 WORKERS = "app.kubernetes.io/component=worker"
@@ -206,16 +205,7 @@ def fleet(check, plane, program, state, dev):
 def main():
     servers, program, state, cluster = (Path(argument).resolve() for argument in sys.argv[1:5])
     dev = dict(line.split("=", 1) for line in (cluster / "env").read_text().splitlines())
-    check, plane, begun = Checks(), Plane(servers / "bin", state / "plane"), time.monotonic()
-    try:
-        plane.start()
-        accepted(check, plane, servers / "crds")
-        rights(check, plane)
-        fleet(check, plane, str(program), state, dev)
-    finally:
-        plane.stop()
-    print(f"{check.failed} failed, {time.monotonic() - begun:.0f} s")
-    return 1 if check.failed else 0
+    return shown(servers, state, lambda check, plane: fleet(check, plane, str(program), state, dev))
 
 
 if __name__ == "__main__":

@@ -95,17 +95,23 @@ def rights(check, plane):
         check(f"{account} may {verb} {what}: {wanted}", said == [wanted], said)
 
 
-def main():
-    servers, state = (Path(argument).resolve() for argument in sys.argv[1:3])
+def shown(servers, state, more=lambda check, plane: None):
+    """All of it on a control plane of its own, and more. The exit code."""
     check, plane, begun = Checks(), Plane(servers / "bin", state / "plane"), time.monotonic()
     try:
         plane.start()
         accepted(check, plane, servers / "crds")
         rights(check, plane)
+        more(check, plane)
     finally:
         plane.stop()
     print(f"{check.failed} failed, {time.monotonic() - begun:.0f} s")
     return 1 if check.failed else 0
+
+
+def main():
+    servers, state = (Path(argument).resolve() for argument in sys.argv[1:3])
+    return shown(servers, state)
 
 
 if __name__ == "__main__":

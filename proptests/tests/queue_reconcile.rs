@@ -5,11 +5,13 @@
 
 use roboflow::fsm::effect::HandBackReason;
 use roboflow::queue::invariant::AccountState;
-use roboflow::queue::{End, JobRecord, Key, RECORD_VERSION, Receipt, Reconciliation, STALE_LEASE_MS};
-use roboflow_proptests::queue_bench::Bench;
+use roboflow::queue::{Claim, End, JobRecord, Key, RECORD_VERSION, Receipt, Reconciliation, STALE_LEASE_MS};
+use roboflow::store::memory::{Call, Fault};
+use roboflow_proptests::queue_bench::{Bench, Worker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Changes every record under keys of this kind, behind the queue's back.
 fn edit<T: Serialize + DeserializeOwned>(bench: &Bench, is: impl Fn(&Key) -> bool, change: impl Fn(&mut T)) {
@@ -27,6 +29,25 @@ fn edit<T: Serialize + DeserializeOwned>(bench: &Bench, is: impl Fn(&Key) -> boo
         changed += 1;
     }
     assert!(changed > 0, "there was something to change");
+}
+
+/// One job that the first worker handed back, and the second holds.
+struct Passed {
+    bench: Bench,
+    first: Worker,
+    claim: Claim,
+    second: Worker,
+    again: Claim,
+}
+
+async fn passed() -> Passed {
+    let bench = Bench::new();
+    bench.submit(1).await;
+    let (first, second) = (bench.worker(1).await, bench.worker(2).await);
+    let claim = bench.claim(&first).await;
+    bench.hand_back(&first, &claim, HandBackReason::Interrupted).await.unwrap();
+    let again = bench.claim(&second).await;
+    Passed { bench, first, claim, second, again }
 }
 
 async fn reconciled(bench: &Bench) -> Reconciliation {
@@ -78,12 +99,7 @@ async fn a_lost_release_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn a_double_completion_is_found() {
-    let bench = Bench::new();
-    bench.submit(1).await;
-    let (first, second) = (bench.worker(1).await, bench.worker(2).await);
-    let claim = bench.claim(&first).await;
-    bench.hand_back(&first, &claim, HandBackReason::Interrupted).await.unwrap();
-    let again = bench.claim(&second).await;
+    let Passed { bench, first, second, again, .. } = passed().await;
     bench.complete(&second, &again).await.unwrap();
     bench.queue.release(&bench.leave_request(&first)).await.unwrap();
     assert_eq!(found(&bench).await, [] as [String; 0]);
@@ -103,12 +119,7 @@ async fn a_double_completion_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn one_claim_that_two_ended_is_found() {
-    let bench = Bench::new();
-    bench.submit(1).await;
-    let (first, second) = (bench.worker(1).await, bench.worker(2).await);
-    let claim = bench.claim(&first).await;
-    bench.hand_back(&first, &claim, HandBackReason::Interrupted).await.unwrap();
-    let again = bench.claim(&second).await;
+    let Passed { bench, claim, second, again, .. } = passed().await;
     bench.hand_back(&second, &again, HandBackReason::Interrupted).await.unwrap();
     bench.queue.release(&bench.leave_request(&second)).await.unwrap();
     edit::<Receipt>(
@@ -172,7 +183,8 @@ async fn claims_of_receipts_that_were_removed_are_counted_as_such() {
     assert_eq!((all.violations.len(), all.forgotten()), (0, 1));
 }
 
-/// A release that commits between two pages of one reading makes the reading look wrong once; it is not told of.
+/// A release that commits between two pages of one reading makes that reading look wrong; the next one does not, and it is not
+/// told of.
 #[tokio::test(start_paused = true)]
 async fn what_only_a_commit_in_between_makes_look_wrong_is_not_told_of() {
     let bench = Bench::new();
@@ -180,9 +192,21 @@ async fn what_only_a_commit_in_between_makes_look_wrong_is_not_told_of() {
     bench.submit(900).await;
     let worker = bench.worker(1).await;
     let claim = bench.claim(&worker).await;
-    let queue = bench.queue.clone();
+    // Each page takes 10 ms: after 25 ms, with the second, the leases are read, and the ready jobs are not.
+    let slow = |call| match call {
+        Call::Scan => Fault::Delay(Duration::from_millis(10)),
+        _ => Fault::None,
+    };
+    bench.store.inject(Some(Box::new(slow)));
+    let (queue, begun) = (bench.queue.clone(), Instant::now());
     let reading = tokio::spawn(async move { queue.reconcile().await.unwrap() });
-    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(25)).await;
+    bench.store.inject(None);
     bench.hand_back(&worker, &claim, HandBackReason::Interrupted).await.unwrap();
     assert_eq!(reading.await.unwrap().violations, []);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(200),
+        "the first reading did look wrong: {:?}",
+        begun.elapsed()
+    );
 }

@@ -29,14 +29,14 @@ pub struct Places {
 pub enum ListenError {
     /// A port.
     #[error(
-        "port {} of {} cannot be listened on: {source}; if another worker or scanner of this host has it, give this one \
+        "port {} of {} cannot be listened on: {why}; if another worker or scanner of this host has it, give this one \
          another --health-port (HEALTH_PORT), 0 for any that is free, or off", address.port(), address.ip()
     )]
     Port {
         /// Which.
         address: SocketAddr,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// Somebody listens there.
     #[error(
@@ -55,14 +55,14 @@ pub enum ListenError {
     },
     /// A socket.
     #[error(
-        "--admin-socket {}: it cannot be made: {source}; its folder must be there and be writable, and the path be short",
+        "--admin-socket {}: it cannot be made: {why}; its folder must be there and be writable, and the path be short",
         path.display()
     )]
     Socket {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
 }
 
@@ -100,7 +100,7 @@ impl Listeners {
     /// The first that cannot be, with what to do.
     pub fn open(places: &Places) -> Result<Self, ListenError> {
         let tcp = places.tcp.map(|address| {
-            let failed = |source| ListenError::Port { address, source };
+            let failed = |why| ListenError::Port { address, why };
             let listener = TcpListener::bind(address).map_err(failed)?;
             listener.set_nonblocking(true).map_err(failed)?;
             let taken = listener.local_addr().map_err(failed)?;
@@ -119,7 +119,7 @@ impl Listeners {
 }
 
 fn open_socket(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketFile), ListenError> {
-    let failed = |source| ListenError::Socket { path: path.to_path_buf(), source };
+    let failed = |why| ListenError::Socket { path: path.to_path_buf(), why };
     replace_stale(path)?;
     // Nobody can connect between the two: it is listened on only once its permissions are set.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
@@ -134,7 +134,7 @@ fn open_socket(path: &Path) -> Result<(std::os::unix::net::UnixListener, SocketF
 
 /// Removes the file of a process that is gone.
 fn replace_stale(path: &Path) -> Result<(), ListenError> {
-    let failed = |source| ListenError::Socket { path: path.to_path_buf(), source };
+    let failed = |why| ListenError::Socket { path: path.to_path_buf(), why };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),

@@ -3,11 +3,10 @@
 //! Pages are consistent, the whole is not: it is for gauges.
 
 use super::Queue;
-use super::error::{Halt, QueueError};
+use super::error::QueueError;
 use super::jobs::scan;
 use super::key::{Key, Span, following};
 use super::settings::PAGE;
-use super::tx::Tx;
 use crate::store::StoreTime;
 
 /// Entries of one index that are counted at most: an autoscaler needs no more.
@@ -28,15 +27,11 @@ pub struct QueueDepth {
     pub oldest_ready_ms: u64,
 }
 
-async fn now_of(tx: Tx) -> Result<StoreTime, Halt> {
-    Ok(tx.now)
-}
-
 impl Queue {
     /// Counts what waits; of each index at most [`COUNTED_MAX`] entries.
     pub async fn depth(&self) -> Result<QueueDepth, QueueError> {
         let mut depth = QueueDepth::default();
-        let now = self.transact("depth", now_of).await?;
+        let now = self.now().await?;
         let mut oldest: Option<StoreTime> = None;
         self.each(self.keys.all_ready(), |key| {
             let Some(Key::Ready { not_before, .. }) = self.keys.parse(key) else { return };

@@ -92,7 +92,7 @@ impl<'a> Audit<'a> {
         view.check_indexes();
         let accounts = view.accounts();
         view.check_ends();
-        view.check_workers();
+        view.check_workers(&accounts);
         view.check_members();
         view.check_batches();
         view.check_scans();

@@ -6,6 +6,7 @@ use super::Queue;
 use super::error::{Halt, QueueError};
 use super::invariant::{Account, AccountState, Accounts, Audit, Violation};
 use super::key::{Span, following};
+use super::settings::PAGE;
 use super::worker::Tally;
 use crate::store::StoreTime;
 use std::time::Duration;
@@ -15,8 +16,6 @@ use std::time::Duration;
 pub const LOOKS: u32 = 3;
 /// Between two readings.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Pairs read at once.
-const PAGE: usize = 1_000;
 /// A lease that ran out so long ago should have been taken back: by any worker, each time it renews.
 pub const STALE_LEASE_MS: u64 = 60_000;
 
@@ -44,7 +43,7 @@ impl Reconciliation {
 
     /// Claims whose workers have no receipt any more.
     pub fn forgotten(&self) -> u64 {
-        self.accounts.epochs.saturating_sub(self.sum().claims)
+        self.accounts.epochs.saturating_sub(self.accounts.claims())
     }
 }
 

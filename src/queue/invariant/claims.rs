@@ -49,6 +49,13 @@ pub struct Accounts {
     pub epochs: u64,
 }
 
+impl Accounts {
+    /// Claims that the workers counted.
+    pub fn claims(&self) -> u64 {
+        self.workers.iter().map(|account| account.tally.claims).fold(0, u64::saturating_add)
+    }
+}
+
 impl View {
     pub(super) fn accounts(&self) -> Accounts {
         let mut holds: BTreeMap<Incarnation, u64> = BTreeMap::new();
@@ -114,8 +121,7 @@ impl View {
 
     /// What workers claimed adds up with what they hold and with how it ended, and no more was claimed than jobs have
     /// epochs.
-    pub(super) fn check_workers(&mut self) {
-        let mut claims = 0u64;
+    pub(super) fn check_workers(&mut self, accounts: &Accounts) {
         for (id, worker) in std::mem::take(&mut self.workers) {
             if self.receipts.contains_key(&id) {
                 self.broken("receipt", format!("worker {id} has a record and a receipt"));
@@ -124,7 +130,6 @@ impl View {
             let Some(worker) = worker else {
                 continue;
             };
-            claims = claims.saturating_add(worker.tally.claims);
             if worker.tally.claims != worker.tally.ended() + held as u64 {
                 self.broken(
                     "receipt",
@@ -141,7 +146,6 @@ impl View {
         }
         for (id, receipt) in std::mem::take(&mut self.receipts) {
             let Some(receipt) = receipt else { continue };
-            claims = claims.saturating_add(receipt.tally.claims);
             if receipt.tally.claims != receipt.tally.ended() {
                 self.broken(
                     "receipt",
@@ -150,7 +154,7 @@ impl View {
             }
         }
         let readable = self.jobs.values().all(Option::is_some);
-        let epochs: u64 = self.jobs.values().flatten().map(|job| job.epoch.0).sum();
+        let (claims, epochs) = (accounts.claims(), accounts.epochs);
         if readable && claims > epochs {
             self.broken("receipt", format!("workers count {claims} claims, jobs {epochs}"));
         }
