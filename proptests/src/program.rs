@@ -136,6 +136,11 @@ impl Running {
         self.stderr.so_far()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal. One that has ended already takes none.
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id() as i32).expect("a process id");

@@ -1,0 +1,179 @@
+//! How fast a large recording in object storage becomes a dataset there, against the same on a local disk, and what it holds.
+//!
+//! `ROBOFLOW_S3S_FS=PATH cargo bench --bench s3_rate -- [--mib N]`; PATH is the program s3s-fs, which `.ci/run` shows how to
+//! build. It keeps objects in files and reads ranges of them, as a real server does.
+//!
+//! One worker converts one recording of 2 GiB with two cameras: from disk to disk, from the server to the server, and the same
+//! with every request 20 ms later. Peak memory and bytes written to disk are the worker's own, as the kernel counts them: a
+//! temporary copy would show. It asserts nothing: rates depend on the machine.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark prints, and ends when something is wrong"
+)]
+
+use roboflow::storage::s3::{Environment, S3Options};
+use roboflow::storage::{Places, Storage};
+use roboflow::work::StopFlag;
+use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
+use roboflow_proptests::program::{Program, Running};
+use roboflow_proptests::recording::Robot;
+use rustix::process::Signal;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const KEYS: [(&str, &str); 3] =
+    [("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench-secret"), ("AWS_REGION", "us-east-1")];
+const BUCKET: &str = "bench";
+const NAME: &str = "large.mcap";
+/// Added to every request.
+const LATENCY: Duration = Duration::from_millis(20);
+/// How long the server may take to listen.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// A picture of a camera, as 640 x 480 has it.
+const PICTURE_BYTES: usize = 48 << 10;
+
+/// The server; it ends with this.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn main() {
+    let mib: u64 = std::env::args()
+        .skip_while(|argument| argument != "--mib")
+        .nth(1)
+        .map_or(2048, |number| number.parse().expect("--mib takes a number"));
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let input = recording(folder.path(), mib);
+    let bytes = std::fs::metadata(&input).unwrap().len();
+    let server = server(folder.path());
+    let direct = format!("http://{}", server.address);
+    upload(&input, &direct);
+    let proxy = HttpProxy::start(server.address, 1);
+    let s3 = |name: &str| (format!("s3://{BUCKET}/in/{NAME}"), format!("s3://{BUCKET}/{name}"));
+    let local = (input.display().to_string(), folder.path().join("local").display().to_string());
+    println!("{:.1} MB, one worker", bytes as f64 / 1e6);
+    println!("{:<34} {:>7} {:>7} {:>9} {:>11} {:>9}", "", "s", "MB/s", "peak MiB", "to disk MB", "requests");
+    for (what, (from, to), endpoint, rules) in [
+        ("local disk", local, direct.clone(), vec![]),
+        ("S3 on loopback", s3("direct"), direct, vec![]),
+        ("S3 through a proxy", s3("proxy"), proxy.endpoint(), vec![]),
+        (
+            "S3, each request 20 ms later",
+            s3("late"),
+            proxy.endpoint(),
+            vec![Rule::always(HttpFault::Late(LATENCY))],
+        ),
+    ] {
+        proxy.set(rules);
+        let before = proxy.requests();
+        let run = convert(folder.path(), &from, &to, &endpoint);
+        println!(
+            "{what:<34} {:>7.2} {:>7.0} {:>9.1} {:>11.1} {:>9}",
+            run.seconds,
+            bytes as f64 / 1e6 / run.seconds,
+            run.peak_mib,
+            run.disk_mb,
+            proxy.requests() - before
+        );
+    }
+}
+
+fn recording(folder: &Path, mib: u64) -> PathBuf {
+    let path = folder.join(NAME);
+    let a_second = 2 * 30 * PICTURE_BYTES as u64;
+    let seconds = (mib << 20) as f64 / a_second as f64;
+    let robot =
+        Robot { seconds, cameras: 2, picture_bytes: PICTURE_BYTES, chunk_bytes: 1 << 20, ..Robot::default() };
+    robot.write(&path);
+    path
+}
+
+fn server(folder: &Path) -> Server {
+    let program = std::env::var("ROBOFLOW_S3S_FS").expect("ROBOFLOW_S3S_FS must name the program s3s-fs");
+    let root = folder.join("server");
+    std::fs::create_dir_all(root.join(BUCKET)).unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [(_, key), (_, secret), _] = KEYS;
+    let port = address.port().to_string();
+    let child = Command::new(program)
+        .args(["--host", "127.0.0.1", "--port", &port, "--access-key", key, "--secret-key", secret])
+        .arg(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("s3s-fs can be started");
+    let server = Server { child, address };
+    let end = Instant::now() + START_LIMIT;
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < end, "s3s-fs does not listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    server
+}
+
+fn upload(input: &Path, endpoint: &str) {
+    let options = S3Options {
+        endpoint: Some(endpoint.to_owned()),
+        environment: Environment::of(KEYS),
+        ..S3Options::default()
+    };
+    let places = Places::new(options);
+    let storage = places.create(&format!("s3://{BUCKET}/in"), &StopFlag::default()).unwrap();
+    let mut writer = storage.writer(NAME).unwrap();
+    io::copy(&mut BufReader::new(File::open(input).unwrap()), &mut writer).unwrap();
+    writer.finish().unwrap();
+}
+
+/// A conversion, measured.
+struct Run {
+    seconds: f64,
+    peak_mib: f64,
+    disk_mb: f64,
+}
+
+/// From the worker's start until the dataset stands.
+fn convert(folder: &Path, from: &str, to: &str, endpoint: &str) -> Run {
+    let program = Program::new(env!("CARGO_BIN_EXE_roboflow")).with_env(KEYS);
+    let queue = tempfile::tempdir_in(folder).unwrap();
+    let store = format!("sqlite:{}", queue.path().join("queue.db").display());
+    let common = ["--store", &store, "--s3-endpoint", endpoint];
+    let submit = ["submit", from, "--out", to, "--segment-frames", "100"];
+    program.run(folder, submit.iter().chain(&common)).expect_code(0);
+    let begun = Instant::now();
+    let worker = program.start(folder, ["worker", "--poll-interval", "50ms"].iter().chain(&common));
+    let wait = ["--wait", "--wait-interval", "50ms"];
+    program.run(folder, submit.iter().chain(&wait).chain(&common)).expect_code(0);
+    let seconds = begun.elapsed().as_secs_f64();
+    let run = Run {
+        seconds,
+        peak_mib: told(&worker, "status", "VmHWM:") / 1024.0,
+        disk_mb: told(&worker, "io", "write_bytes:") / 1e6,
+    };
+    worker.signal(Signal::TERM);
+    worker.wait().expect_code(0);
+    run
+}
+
+/// A number that the kernel tells of a process.
+fn told(worker: &Running, file: &str, line: &str) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/{file}", worker.id())).unwrap();
+    let found = text.lines().find_map(|told| told.strip_prefix(line)).unwrap();
+    found.split_ascii_whitespace().next().unwrap().parse().unwrap()
+}
