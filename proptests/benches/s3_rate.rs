@@ -4,8 +4,8 @@
 //! build. It keeps objects in files and reads ranges of them, as a real server does.
 //!
 //! One worker converts one recording of 2 GiB with two cameras: from disk to disk, from the server to the server, and the same
-//! with every request 20 ms later. Peak memory and bytes written to disk are the worker's own, as the kernel counts them: a
-//! temporary copy would show. It asserts nothing: rates depend on the machine.
+//! with every request 20 ms later. Peak memory and bytes written to disk are the worker's own, as the kernel counts them. It
+//! asserts that there is no temporary copy, and nothing else: rates depend on the machine.
 
 #![expect(
     clippy::print_stdout,
@@ -37,6 +37,10 @@ const NAME: &str = "large.mcap";
 const LATENCY: Duration = Duration::from_millis(20);
 /// How long the server may take to listen.
 const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a conversion may take.
+const RUN_LIMIT: Duration = Duration::from_secs(1800);
+/// Of its input, what a conversion from server to server may write to disk, for its queue and its log.
+const QUEUE_SHARE: f64 = 0.05;
 /// A picture of a camera, as 640 x 480 has it.
 const PICTURE_BYTES: usize = 48 << 10;
 
@@ -83,6 +87,11 @@ fn main() {
         proxy.set(rules);
         let before = proxy.requests();
         let run = convert(folder.path(), &from, &to, &endpoint);
+        assert!(
+            !to.starts_with("s3:") || run.disk_mb < bytes as f64 / 1e6 * QUEUE_SHARE,
+            "{:.0} MB are written to disk, where nothing belongs",
+            run.disk_mb
+        );
         println!(
             "{what:<34} {:>7.2} {:>7.0} {:>9.1} {:>11.1} {:>9}",
             run.seconds,
@@ -150,8 +159,10 @@ struct Run {
 
 /// From the worker's start until the dataset stands.
 fn convert(folder: &Path, from: &str, to: &str, endpoint: &str) -> Run {
-    let program = Program::new(env!("CARGO_BIN_EXE_roboflow")).with_env(KEYS);
     let queue = tempfile::tempdir_in(folder).unwrap();
+    let temporary = tempfile::tempdir_in(folder).unwrap();
+    let variables = [("TMPDIR", temporary.path().to_str().unwrap())];
+    let program = Program::new(env!("CARGO_BIN_EXE_roboflow")).with_env(KEYS.into_iter().chain(variables));
     let store = format!("sqlite:{}", queue.path().join("queue.db").display());
     let common = ["--store", &store, "--s3-endpoint", endpoint];
     let submit = ["submit", from, "--out", to, "--segment-frames", "100"];
@@ -159,7 +170,7 @@ fn convert(folder: &Path, from: &str, to: &str, endpoint: &str) -> Run {
     let begun = Instant::now();
     let worker = program.start(folder, ["worker", "--poll-interval", "50ms"].iter().chain(&common));
     let wait = ["--wait", "--wait-interval", "50ms"];
-    program.run(folder, submit.iter().chain(&wait).chain(&common)).expect_code(0);
+    program.start(folder, submit.iter().chain(&wait).chain(&common)).wait_for(RUN_LIMIT).expect_code(0);
     let seconds = begun.elapsed().as_secs_f64();
     let run = Run {
         seconds,
@@ -168,6 +179,11 @@ fn convert(folder: &Path, from: &str, to: &str, endpoint: &str) -> Run {
     };
     worker.signal(Signal::TERM);
     worker.wait().expect_code(0);
+    assert_eq!(
+        std::fs::read_dir(temporary.path()).unwrap().count(),
+        0,
+        "something is left in the temporary folder"
+    );
     run
 }
 

@@ -193,13 +193,18 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> Ended {
+    pub fn wait(self) -> Ended {
+        self.wait_for(LIMIT)
+    }
+
+    /// Waits for its end, which may take so long.
+    pub fn wait_for(mut self, limit: Duration) -> Ended {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the process can be asked") {
                 break status;
             }
-            if started.elapsed() > LIMIT {
+            if started.elapsed() > limit {
                 self.child.kill().ok();
                 self.child.wait().ok();
                 panic!("the program does not end; it said:\n{}", self.stderr.all());
