@@ -1,5 +1,5 @@
-//! What one message and one frame cost: taking values out of messages by a compiled plan, in every encoding, and finding
-//! the messages of frames by each alignment.
+//! What one message, one frame and one picture cost: taking values out of messages by a compiled plan, in every encoding;
+//! finding the messages of frames by each alignment; decoding and counting a JPEG; the index of an mp4 file.
 //!
 //! `cargo bench --bench conversion`; `cargo bench --bench conversion -- align` for a part. It asserts that what is
 //! measured gives the values that were put in, before it measures.
@@ -13,9 +13,11 @@ use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterio
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
+use roboflow::bench::picture::PictureBench;
 use roboflow::convert::align::{Align, pick};
 use roboflow::convert::decode::{Extractor, Schema};
 use roboflow::convert::source::{MessageRef, Topic};
+use roboflow::lerobot::video::{Codec, GOP_FRAMES, Mp4Plan, SampleSizes, VideoStream};
 use std::hint::black_box;
 
 /// Joints of an arm.
@@ -182,22 +184,63 @@ fn decode(criterion: &mut Criterion) {
 }
 
 fn align(criterion: &mut Criterion) {
-    /// A minute of joint states.
-    const MESSAGES: u64 = 6_000;
-    const FRAMES: u64 = 1_800;
-    let message = |number: u64| MessageRef { stamp_ns: number * NS / 100, chunk: 0, offset: 0 };
-    let messages: Vec<MessageRef> = (0..MESSAGES).map(message).collect();
-    let mut group = criterion.benchmark_group("align/a minute");
-    group.throughput(Throughput::Elements(FRAMES));
-    for (name, align) in [("latest", Align::Latest), ("nearest", Align::Nearest), ("linear", Align::Linear)] {
-        let walk = |messages: &[MessageRef]| {
-            (0..FRAMES).filter(|frame| pick(messages, frame * NS / 30, align).is_some()).count()
-        };
-        assert_eq!(walk(&messages) as u64, FRAMES, "{name}");
-        group.bench_function(name, |bencher| bencher.iter(|| walk(black_box(&messages))));
+    /// Joint states at 100 Hz: a minute, and a quarter of an hour.
+    const MESSAGES: [u64; 2] = [6_000, 100_000];
+    for count in MESSAGES {
+        let frames = count * 30 / 100;
+        let message = |number: u64| MessageRef { stamp_ns: number * NS / 100, chunk: 0, offset: 0 };
+        let messages: Vec<MessageRef> = (0..count).map(message).collect();
+        let mut group = criterion.benchmark_group(format!("align/{count} stamps"));
+        group.throughput(Throughput::Elements(frames));
+        for (name, align) in
+            [("latest", Align::Latest), ("nearest", Align::Nearest), ("linear", Align::Linear)]
+        {
+            let walk = |messages: &[MessageRef]| {
+                (0..frames).filter(|frame| pick(messages, frame * NS / 30, align).is_some()).count()
+            };
+            assert_eq!(walk(&messages) as u64, frames, "{name}");
+            group.bench_function(name, |bencher| bencher.iter(|| walk(black_box(&messages))));
+        }
+        group.finish();
     }
+}
+
+fn pictures(criterion: &mut Criterion) {
+    let mut picture = PictureBench::jpeg(640, 480).unwrap();
+    assert_eq!(picture.planes().unwrap(), 640 * 480 * 3 / 2);
+    assert_eq!(picture.count().unwrap(), 160 * 120 * 3);
+    let mut group = criterion.benchmark_group("picture/640x480 jpeg");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("to planes", |bencher| bencher.iter(|| picture.planes().unwrap()));
+    group.bench_function("statistics", |bencher| bencher.iter(|| picture.count().unwrap()));
+    picture.planes().unwrap();
+    group.bench_function("statistics of planes", |bencher| bencher.iter(|| picture.count_same()));
     group.finish();
 }
 
-criterion_group!(benches, decode, align);
+fn mux(criterion: &mut Criterion) {
+    /// An hour of one camera.
+    const FRAMES: u32 = 108_000;
+    let record = vec![1, 66, 192, 31, 0xff, 0xe1, 0, 4, 0x67, 66, 192, 31, 1, 0, 2, 0x68, 0xce];
+    let stream =
+        VideoStream { codec: Codec::H264, width: 640, height: 480, record, quality: 23, preset: None };
+    let sizes = || {
+        let mut samples = SampleSizes::default();
+        (0..FRAMES)
+            .for_each(|number| assert!(samples.push(5_000 + number % 1_000, number % GOP_FRAMES == 0)));
+        samples
+    };
+    let samples = sizes();
+    let plan = Mp4Plan { stream: &stream, fps: 30, samples: &samples };
+    let head = plan.head();
+    // Four bytes a sample, and four for every second one.
+    assert!((FRAMES * 6..FRAMES * 6 + 2_000).contains(&(head.len() as u32)));
+    let mut group = criterion.benchmark_group("mux/an hour");
+    group.throughput(Throughput::Elements(u64::from(FRAMES)));
+    group.bench_function("sizes", |bencher| bencher.iter(|| sizes().len()));
+    group.bench_function("head", |bencher| bencher.iter(|| black_box(&plan).head().len()));
+    group.finish();
+}
+
+criterion_group!(benches, decode, align, pictures, mux);
 criterion_main!(benches);

@@ -6,6 +6,7 @@
 pub mod convert;
 pub mod counting;
 pub mod ground;
+pub mod picture;
 pub mod plain;
 mod process;
 pub mod queue;

@@ -63,6 +63,19 @@ pub(super) fn camera_topic(camera: u32) -> String {
     format!("/camera_{camera}/image/compressed")
 }
 
+/// The first picture of the first camera.
+pub(super) fn camera_picture(size: (u16, u16)) -> Result<Vec<u8>, BenchError> {
+    jpeg(&Scene::new(usize::from(size.0), usize::from(size.1), 0).frame(0, PICTURES), size)
+}
+
+/// Red, green and blue as a file.
+fn jpeg(frame: &[u8], (width, height): (u16, u16)) -> Result<Vec<u8>, BenchError> {
+    let mut file = Vec::new();
+    let encoder = Encoder::new(&mut file, JPEG_QUALITY);
+    encoder.encode(frame, width, height, ColorType::Rgb).map_err(BenchError::made)?;
+    Ok(file)
+}
+
 /// The pictures of the cameras, to be recorded any number of times.
 pub struct Pictures(Vec<Vec<Vec<u8>>>);
 
@@ -76,13 +89,7 @@ impl Robot {
         let all: Result<Vec<_>, BenchError> = (0..self.cameras)
             .map(|camera| {
                 let scene = Scene::new(usize::from(width), usize::from(height), camera);
-                let encode = |number: u32| {
-                    let mut file = Vec::new();
-                    let frame = scene.frame(number, PICTURES);
-                    let encoder = Encoder::new(&mut file, JPEG_QUALITY);
-                    encoder.encode(&frame, width, height, ColorType::Rgb).map_err(BenchError::made)?;
-                    Ok(file)
-                };
+                let encode = |number: u32| jpeg(&scene.frame(number, PICTURES), self.size);
                 let files: Vec<Result<Vec<u8>, BenchError>> =
                     (0..PICTURES).into_par_iter().map(encode).collect();
                 files.into_iter().collect()
