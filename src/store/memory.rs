@@ -246,7 +246,7 @@ impl Store for MemoryStore {
 }
 
 #[async_trait]
-impl Engine for MemoryEngine {
+impl Engine for Arc<MemoryEngine> {
     fn name(&self) -> &str {
         NAME
     }
@@ -273,7 +273,7 @@ impl Engine for MemoryEngine {
         Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    async fn apply(&self, buffer: Buffer, _now: StoreTime) -> Result<(), StoreError> {
+    async fn apply(self, buffer: Buffer, _now: StoreTime) -> Result<(), StoreError> {
         let fault = self.enter(Call::Commit { writes: buffer.writes.len() }).await?;
         let unknown = || StoreError::Unknown { reason: "injected fault".to_owned() };
         match fault {

@@ -8,40 +8,38 @@
 use super::{MAX_KEY_BYTES, MAX_SCAN_PAIRS, MAX_VALUE_BYTES, Pair, StoreError, StoreTime, Txn};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::Arc;
 
 /// A key's value, or `None` where there is none.
 pub(super) type Slot = Option<Vec<u8>>;
 
-/// What an engine does for [`Optimistic`].
+/// What an engine does for [`Optimistic`]: of each transaction one, or a handle to what all have in common.
 #[async_trait]
-pub(super) trait Engine: fmt::Debug + Send + Sync + 'static {
+pub(super) trait Engine: Sized + Send + Sync + 'static {
     /// The store's name for errors.
     fn name(&self) -> &str;
 
-    /// One key, as it is now.
+    /// One key, as it is now or was at the transaction's start.
     async fn read(&self, key: &[u8]) -> Result<Slot, StoreError>;
 
-    /// Those of these keys that are there, each as it is now.
+    /// Those of these keys that are there, each likewise.
     async fn read_all(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Pair>, StoreError>;
 
     /// At most `limit` pairs of one consistent view. The limit is already bounded.
     async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
-    /// Verifies all reads and applies all writes in one step, or does nothing.
-    async fn apply(&self, buffer: Buffer, now: StoreTime) -> Result<(), StoreError>;
+    /// Verifies all reads and applies all writes in one step, or does nothing. One of both there is.
+    async fn apply(self, buffer: Buffer, now: StoreTime) -> Result<(), StoreError>;
 }
 
 /// A transaction over an [`Engine`].
 pub(super) struct Optimistic<E: Engine> {
-    engine: Arc<E>,
+    engine: E,
     buffer: Buffer,
     now: StoreTime,
 }
 
 impl<E: Engine> Optimistic<E> {
-    pub(super) fn new(engine: Arc<E>, now: StoreTime) -> Self {
+    pub(super) fn new(engine: E, now: StoreTime) -> Self {
         Self { engine, buffer: Buffer::default(), now }
     }
 }
@@ -57,6 +55,7 @@ impl<E: Engine> Txn for Optimistic<E> {
             return Ok(slot);
         }
         let slot = self.engine.read(key).await?;
+        self.buffer.first_read.get_or_insert_with(|| key.to_vec());
         self.buffer.reads.insert(key.to_vec(), slot.clone());
         Ok(slot)
     }
@@ -100,6 +99,8 @@ impl<E: Engine> Txn for Optimistic<E> {
 pub(super) struct Buffer {
     /// Every key that was read from the store by `get`, with the value as read.
     pub(super) reads: BTreeMap<Vec<u8>, Slot>,
+    /// The first of them that was read.
+    pub(super) first_read: Option<Vec<u8>>,
     /// Every key written, with its new value; `None` removes it.
     pub(super) writes: BTreeMap<Vec<u8>, Slot>,
 }

@@ -110,7 +110,7 @@ impl Store for SqliteStore {
 }
 
 #[async_trait]
-impl Engine for SqliteEngine {
+impl Engine for Arc<SqliteEngine> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -129,7 +129,7 @@ impl Engine for SqliteEngine {
         self.ask(|answer| Request::Range { start, end, limit, answer }).await?.ok_or_else(|| self.stopped())
     }
 
-    async fn apply(&self, buffer: Buffer, now: StoreTime) -> Result<(), StoreError> {
+    async fn apply(self, buffer: Buffer, now: StoreTime) -> Result<(), StoreError> {
         let answered = self.ask(|answer| Request::Apply { buffer, now, answer }).await?;
         answered
             .ok_or_else(|| StoreError::Unknown { reason: "its thread ended during the commit".to_owned() })

@@ -14,30 +14,24 @@ use std::sync::Arc;
 use tikv_client::{Error, Transaction};
 use tokio::time::{Instant, timeout};
 
-/// Commits, and gives back what became of it. When that is known, the lock on the key of `primary` is gone: whoever
+/// Commits, and gives back what became of it. When that is known, the lock on the first key that was read is gone: whoever
 /// begins all its transactions with the same key never waits for the others to go.
 pub(super) async fn commit(
     connection: Arc<Connection>,
     txn: Transaction,
     buffer: Buffer,
-    primary: Option<Vec<u8>>,
 ) -> Result<(), StoreError> {
     let runtime = connection.runtime().clone();
     // Never cut off in the middle: the requests of a commit that is dropped go on without it, and leave locks behind.
-    let task = runtime.spawn(async move { to_the_end(&connection, txn, buffer, primary).await });
+    let task = runtime.spawn(async move { to_the_end(&connection, txn, buffer).await });
     task.await.unwrap_or_else(|_| {
         Err(StoreError::Unknown { reason: "the task of the commit ended early".to_owned() })
     })
 }
 
-async fn to_the_end(
-    connection: &Connection,
-    mut txn: Transaction,
-    buffer: Buffer,
-    primary: Option<Vec<u8>>,
-) -> Result<(), StoreError> {
+async fn to_the_end(connection: &Connection, mut txn: Transaction, buffer: Buffer) -> Result<(), StoreError> {
     let keys: Vec<_> = buffer.writes.keys().chain(buffer.reads.keys()).map(|key| only(key)).collect();
-    if let Err(error) = fill(&mut txn, buffer, primary).await {
+    if let Err(error) = fill(&mut txn, buffer).await {
         // Nothing was sent yet.
         return Err(connection.unavailable(fault::text(&error)));
     }
@@ -71,12 +65,12 @@ async fn to_the_end(
     })
 }
 
-/// Gives the client all writes, and all that was only read to lock. The first key given decides for all: the one asked
-/// for if it is written, else another written one, which fewer others have to do with.
-async fn fill(txn: &mut Transaction, buffer: Buffer, primary: Option<Vec<u8>>) -> Result<(), Error> {
-    let Buffer { reads, mut writes } = buffer;
+/// Gives the client all writes, and all that was only read to lock. The first key given decides for all: the one that
+/// was read first if it is written, else another written one, which fewer others have to do with.
+async fn fill(txn: &mut Transaction, buffer: Buffer) -> Result<(), Error> {
+    let Buffer { reads, first_read, mut writes } = buffer;
     let only_read: Vec<_> = reads.into_keys().filter(|key| !writes.contains_key(key)).collect();
-    let first = primary.and_then(|key| writes.remove_entry(&key));
+    let first = first_read.and_then(|key| writes.remove_entry(&key));
     for (key, slot) in first.into_iter().chain(writes) {
         match slot {
             Some(value) => txn.put(key, to_stored(value)).await?,
