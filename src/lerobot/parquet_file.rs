@@ -21,6 +21,9 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Read at once of a file's end, where its footer stands: over a long way each read costs, whatever it moves. A small file
+/// is not read again.
+const TAIL_BYTES: u64 = 64 * 1024;
 /// Bytes read ahead for a page's header.
 const HEADER_BYTES: usize = 4 * 1024;
 
@@ -164,10 +167,29 @@ pub struct ParquetIn {
 pub(super) struct Chunks {
     storage: SharedStorage,
     object: ObjectInfo,
+    /// The object's last bytes.
+    tail: Bytes,
     slot: Slot,
 }
 
 impl Chunks {
+    fn open(storage: &SharedStorage, key: &str) -> Result<Self, StorageError> {
+        let object = storage.head(key)?;
+        let start = tail_start(&object);
+        let tail =
+            storage.read_at(&object, start, usize::try_from(object.size - start).unwrap_or(usize::MAX))?;
+        Ok(Self { storage: Arc::clone(storage), object, tail, slot: Slot::default() })
+    }
+
+    /// As the storage gives it, fewer bytes only at the end.
+    fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let Some(from) = offset.checked_sub(tail_start(&self.object)) else {
+            return self.storage.read_at(&self.object, offset, len);
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.tail.len());
+        Ok(self.tail.slice(from..from.saturating_add(len).min(self.tail.len())))
+    }
+
     /// Leaves the storage's errors in another slot from now on.
     pub(super) fn report_to(&mut self, slot: &Slot) {
         self.slot = slot.clone();
@@ -175,14 +197,17 @@ impl Chunks {
 
     /// Reads from an offset as much as there is room for, or as there is.
     pub(super) fn read_into(&self, offset: u64, space: &mut [u8]) -> io::Result<usize> {
-        let bytes =
-            self.storage.read_at(&self.object, offset, space.len()).map_err(|error| self.slot.keep(error))?;
+        let bytes = self.read_at(offset, space.len()).map_err(|error| self.slot.keep(error))?;
         let count = bytes.len().min(space.len());
         if let (Some(to), Some(from)) = (space.get_mut(..count), bytes.get(..count)) {
             to.copy_from_slice(from);
         }
         Ok(count)
     }
+}
+
+fn tail_start(object: &ObjectInfo) -> u64 {
+    object.size.saturating_sub(TAIL_BYTES)
 }
 
 /// Reads on from an offset.
@@ -206,8 +231,7 @@ impl ChunkReader for Chunks {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes =
-            self.storage.read_at(&self.object, start, length).map_err(|error| self.slot.keep(error))?;
+        let bytes = self.read_at(start, length).map_err(|error| self.slot.keep(error))?;
         if bytes.len() < length {
             return Err(ParquetError::EOF(format!("the file ends {} bytes early", length - bytes.len())));
         }
@@ -229,9 +253,8 @@ impl ParquetIn {
     /// # Errors
     /// The storage's, and [`LerobotError::Damaged`] for what is no Parquet file.
     pub fn open(storage: &SharedStorage, key: &str) -> Result<Self, LerobotError> {
-        let slot = Slot::default();
-        let object = storage.head(key)?;
-        let chunks = Chunks { storage: Arc::clone(storage), object, slot: slot.clone() };
+        let chunks = Chunks::open(storage, key)?;
+        let slot = chunks.slot.clone();
         let footer = ArrowReaderMetadata::load(&chunks, ArrowReaderOptions::default())
             .map_err(|error| slot.explain(key, format!("no readable Parquet file: {error}")))?;
         Ok(Self { key: key.to_owned(), chunks, footer, slot })
