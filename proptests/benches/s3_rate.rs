@@ -69,24 +69,21 @@ fn main() {
     let direct = format!("http://{}", server.address);
     upload(&input, &direct);
     let proxy = HttpProxy::start(server.address, 1);
-    let s3 = |name: &str| (format!("s3://{BUCKET}/in/{NAME}"), format!("s3://{BUCKET}/{name}"));
-    let local = (input.display().to_string(), folder.path().join("local").display().to_string());
+    let remote = (format!("s3://{BUCKET}/in/{NAME}"), format!("s3://{BUCKET}/out"));
+    let [here, there] = [folder.path().join("local"), folder.path().join("server").join(BUCKET).join("out")];
+    let local = (input.display().to_string(), here.display().to_string());
     println!("{:.1} MB, one worker", bytes as f64 / 1e6);
     println!("{:<34} {:>7} {:>7} {:>9} {:>11} {:>9}", "", "s", "MB/s", "peak MiB", "to disk MB", "requests");
+    let late = vec![Rule::always(HttpFault::Late(LATENCY))];
     for (what, (from, to), endpoint, rules) in [
-        ("local disk", local, direct.clone(), vec![]),
-        ("S3 on loopback", s3("direct"), direct, vec![]),
-        ("S3 through a proxy", s3("proxy"), proxy.endpoint(), vec![]),
-        (
-            "S3, each request 20 ms later",
-            s3("late"),
-            proxy.endpoint(),
-            vec![Rule::always(HttpFault::Late(LATENCY))],
-        ),
+        ("local disk", &local, direct.clone(), vec![]),
+        ("S3 on loopback", &remote, direct, vec![]),
+        ("S3 through a proxy", &remote, proxy.endpoint(), vec![]),
+        ("S3, each request 20 ms later", &remote, proxy.endpoint(), late),
     ] {
         proxy.set(rules);
         let before = proxy.requests();
-        let run = convert(folder.path(), &from, &to, &endpoint);
+        let run = convert(folder.path(), from, to, &endpoint);
         assert!(
             !to.starts_with("s3:") || run.disk_mb < bytes as f64 / 1e6 * QUEUE_SHARE,
             "{:.0} MB are written to disk, where nothing belongs",
@@ -100,6 +97,10 @@ fn main() {
             run.disk_mb,
             proxy.requests() - before
         );
+        // Only one of the datasets is kept at once: each is as large as the recording.
+        for place in [&here, &there] {
+            std::fs::remove_dir_all(place).ok();
+        }
     }
 }
 
