@@ -12,7 +12,7 @@ use crate::translog::{Line, Translog};
 use crate::worker::board::Board;
 use crate::worker::mailbox::Inbox;
 use crate::worker::vitals::BEAT_INTERVAL_MS;
-use crate::worker::watchdog::Watchdog;
+use crate::worker::watchdog::{self, Watchdog};
 use roboflow_fsm::effect::{Effects, Exit};
 use roboflow_fsm::event::Mode;
 use roboflow_fsm::machine::{Disposition, Reason};
@@ -86,6 +86,10 @@ impl Driver {
         self.judge(&before, &event, &effects);
         self.board.stands(self.number, event.at_ms, &self.machine);
         self.board.history.stepped(self.number, event.at_ms, event.name(), &self.machine);
+        if self.machine.exit() == Some(Exit::LeftToLease) {
+            let held = self.machine.held().map(|held| (held.job, held.epoch));
+            watchdog::tell_what_is_left(self.number, before.leaf(), held, before.settings().lease_ms);
+        }
         self.write_down(&before, event, &effects);
         if let Some(at_ms) = self.machine.force_at_ms() {
             self.watchdog.arm(at_ms);

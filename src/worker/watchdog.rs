@@ -5,7 +5,8 @@
 
 use super::board::Board;
 use crate::clock::Clock;
-use roboflow_fsm::effect::Exit;
+use roboflow_fsm::effect::{Exit, Leaf};
+use roboflow_fsm::id::{Epoch, JobId};
 use roboflow_fsm::policy::EXIT_MARGIN_MS;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,21 +109,29 @@ fn wait(shared: &Shared, clock: Clock) -> bool {
     }
 }
 
-/// Says what each machine was doing and what becomes of its job, then ends the process with exit code 75.
+/// Says what a machine was doing when its time was over, and what becomes of its job.
+pub fn tell_what_is_left(machine: u32, state: Leaf, held: Option<(JobId, Epoch)>, lease_ms: u64) {
+    let state = state.name();
+    let Some((job, epoch)) = held else {
+        tracing::warn!(machine, state, "the drain did not end in time");
+        return;
+    };
+    tracing::warn!(
+        machine,
+        state,
+        job = %job,
+        epoch = epoch.0,
+        lease_ms,
+        "the drain did not end in time: the job is left to its lease, and another worker goes on from its last \
+         checkpoint once that has expired"
+    );
+}
+
+/// Says of each machine that has not ended what it was doing and what becomes of its job, then ends the process with exit code 75.
 pub fn bite(board: &Board, lease_ms: u64) -> ! {
-    for (machine, place) in board.read().into_iter().enumerate() {
-        if let Some((job, epoch)) = place.held {
-            tracing::warn!(
-                machine,
-                state = place.leaf.name(),
-                job = %job,
-                epoch = epoch.0,
-                lease_ms,
-                "the drain did not end in time: the job is left to its lease, and another worker goes on from its last \
-                 checkpoint once that has expired"
-            );
-        } else {
-            tracing::warn!(machine, state = place.leaf.name(), "the drain did not end in time");
+    for (machine, place) in (0..).zip(board.read()) {
+        if place.exit.is_none() {
+            tell_what_is_left(machine, place.leaf, place.held, lease_ms);
         }
     }
     leave(Exit::LeftToLease.code())
