@@ -34,7 +34,8 @@ fn row(arg: &Arg) -> Option<String> {
         false => String::new(),
     };
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    Some(format!("| `--{long}{}` | {env} | {} | {} |\n", cell(&value), cell(&default), cell(&help)))
+    let option = cell(&format!("--{long}{value}"));
+    Some(format!("| `{option}` | {env} | {} | {} |\n", cell(&default), cell(&help)))
 }
 
 fn table(text: &mut String, name: &str, command: &Command) {

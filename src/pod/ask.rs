@@ -66,7 +66,9 @@ impl OwnPod {
         if !status.is_success() {
             let hint = match status.as_u16() {
                 401 => "the service account's token is not accepted",
-                403 => "the service account may not get its own pod: bind the role of deploy/base/rbac.yaml",
+                403 => {
+                    "the service account may not get its own pod: bind the role of deploy/kubernetes/base/accounts.yaml"
+                }
                 404 => "there is no such pod: is POD_NAME the pod's name (metadata.name)?",
                 _ => "the API server does not give the pod",
             };
