@@ -1,8 +1,8 @@
 """A kubelet for tests: a pod that is bound to one of its nodes becomes processes of this machine, and nothing is a container.
 
 What it does as a kubelet does: variables (literal, ConfigMap, Secret, field, resource), arguments, the service account's token at its
-place, start-up, liveness and readiness probes over HTTP, restarts, exit codes in the status. A deletion becomes SIGTERM to every container,
-the pod's grace, SIGKILL, and the exit codes before the pod goes. Each end is kept in `ends`.
+place, start-up, liveness and readiness probes over HTTP, restarts, exit codes in the status. A deletion becomes the `preStop` hooks, SIGTERM to
+every container, SIGKILL at the end of the grace, and the exit codes before the pod goes. Each end is kept in `ends`.
 
 What it does not: images (every image is one program), file systems, users, limits, networks. Pods share the host's network, so each gets an
 address of its own on loopback, which the program takes from HEALTH_ADDRESS; to the API server it is a pod's usual address.
@@ -24,6 +24,7 @@ from api import MERGE, STRATEGIC, Refused
 TOKEN_PLACE = "/var/run/secrets/kubernetes.io/serviceaccount"
 BACKOFF_S = 2  # before a container that ended is started again
 LOOK_S = 0.2
+LEAST_S = 2  # after a preStop hook that used the grace up: a kubelet gives so much more
 
 
 def now():
@@ -46,6 +47,7 @@ class Container:
 
     def start(self):
         environment = {"PATH": os.environ["PATH"], "HEALTH_ADDRESS": self.pod.address, **self.pod.variables(self.spec)}
+        self.environment = environment
         arguments = [re.sub(r"\$\((\w+)\)", lambda m: environment.get(m[1], m[0]), word) for word in self.spec.get("args", [])]
         command = [self.pod.kubelet.program, *arguments]
         if self.pod.secrets:
@@ -207,9 +209,35 @@ class Pod:
                   "observedGeneration": self.manifest["metadata"].get("generation", 0)}
         self.kubelet.api.patch(self.path + "/status", {"status": status}, STRATEGIC)
 
+    def _hooks(self):
+        """The containers' preStop hooks, at once, out of the grace. Until when they let nobody be killed."""
+        hooks = [(c, c.spec["lifecycle"]["preStop"]) for c in self.containers if c.spec.get("lifecycle", {}).get("preStop")]
+        if not hooks:
+            return 0
+
+        def run(container, hook):
+            left = max(0, self.deleted - time.time())
+            if "sleep" in hook:
+                time.sleep(min(hook["sleep"]["seconds"], left))
+            elif "exec" in hook:
+                try:
+                    subprocess.run(hook["exec"]["command"], env=container.environment, timeout=left, check=True, capture_output=True)
+                except (OSError, subprocess.SubprocessError) as error:
+                    self.kubelet.say(self, f"preStop of {container.name}: {error}")
+            else:
+                self.kubelet.say(self, f"preStop of {container.name}: {hook} is not known here")
+
+        threads = [threading.Thread(target=run, args=hook) for hook in hooks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.time() + LEAST_S
+
     def _end(self):
-        """SIGTERM to all, at the end of the grace SIGKILL, the exit codes, and the pod may go."""
+        """The hooks, SIGTERM to all, at the end of the grace SIGKILL, the exit codes, and the pod may go."""
         asked = time.monotonic()
+        least = self._hooks()
         for container in self.containers:
             container.signal(signal.SIGTERM)
         took = {}
@@ -218,7 +246,8 @@ class Pod:
                 if not container.running and container.name not in took:
                     took[container.name] = time.monotonic() - asked
                     self.kubelet.ended(self, container, asked=True, seconds=took[container.name])
-            if time.time() > self.deleted:
+            # `deleted` may become earlier: by a second deletion.
+            if time.time() > max(self.deleted, least):
                 for container in self.containers:
                     container.signal(signal.SIGKILL)
             for container in self.containers:

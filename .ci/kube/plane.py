@@ -37,23 +37,27 @@ class Plane:
         (self.state / "log").mkdir()
         self.client, self.peer, self.port, self.controllers, self.scheduler = free_ports(5)
         self.certificate, self.key = self.state / "pki/server.crt", self.state / "pki/server.key"
+        self.authority, self.authority_key = self.state / "pki/ca.crt", self.state / "pki/ca.key"
         self.accounts = self.state / "pki/accounts.key"
         token = secrets.token_hex(16)
         self.api = None
         self._write(token)
-        self.api = Api(f"https://127.0.0.1:{self.port}", str(self.certificate), token)
+        self.api = Api(f"https://127.0.0.1:{self.port}", str(self.authority), token)
 
     def _write(self, token):
         names = "subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes.default.svc"
-        quiet("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=loopback", "-addext", names,
-              "-keyout", str(self.key), "-out", str(self.certificate))
+        new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+        quiet(*new, "-subj", "/CN=authority", "-keyout", str(self.authority_key), "-out", str(self.authority))
+        # An authority and a server, as a real cluster has them: the workers' TLS takes no authority for a server.
+        quiet(*new, "-subj", "/CN=loopback", "-addext", names, "-addext", "basicConstraints=critical,CA:FALSE", "-CA", str(self.authority),
+              "-CAkey", str(self.authority_key), "-keyout", str(self.key), "-out", str(self.certificate))
         quiet("openssl", "genrsa", "-out", str(self.accounts), "2048")
         quiet("openssl", "rsa", "-in", str(self.accounts), "-pubout", "-out", f"{self.accounts}.pub")
         (self.state / "pki/tokens.csv").write_text(f'{token},admin,admin,"{ADMIN}"\n')
         self.config = self.state / "kubeconfig"
         self.config.write_text(f"""apiVersion: v1
 kind: Config
-clusters: [{{name: here, cluster: {{server: "https://127.0.0.1:{self.port}", certificate-authority: "{self.certificate}"}}}}]
+clusters: [{{name: here, cluster: {{server: "https://127.0.0.1:{self.port}", certificate-authority: "{self.authority}"}}}}]
 users: [{{name: admin, user: {{token: "{token}"}}}}]
 contexts: [{{name: here, context: {{cluster: here, user: admin}}}}]
 current-context: here
@@ -95,7 +99,7 @@ current-context: here
                 "--leader-elect=false", "--bind-address", "127.0.0.1"]
         # The node here is a process under test beside others: that it is slow must not cost it its pods.
         self._start("kube-controller-manager", *near, "--secure-port", self.controllers, "--cert-dir", self.state / "pki/controllers",
-                    "--service-account-private-key-file", self.accounts, "--root-ca-file", self.certificate,
+                    "--service-account-private-key-file", self.accounts, "--root-ca-file", self.authority,
                     "--horizontal-pod-autoscaler-sync-period", "3s", "--horizontal-pod-autoscaler-initial-readiness-delay", "1s",
                     "--horizontal-pod-autoscaler-cpu-initialization-period", "1s", "--node-monitor-grace-period", "24h")
         self._start("kube-scheduler", *near, "--secure-port", self.scheduler, "--cert-dir", self.state / "pki/scheduler")
