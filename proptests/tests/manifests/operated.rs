@@ -119,3 +119,20 @@ fn what_is_probed_and_scraped_is_served() {
         assert!(routes.contains(&format!("(\"{path}\", get(")), "{path} is served by no route");
     }
 }
+
+/// The numbers that lines begin with, behind a mark.
+fn codes<'a>(text: &'a str, mark: &str) -> BTreeSet<&'a str> {
+    let code = |line: &'a str| line.strip_prefix(mark)?.split_whitespace().next();
+    text.lines().filter_map(code).filter(|word| word.parse::<u8>().is_ok()).collect()
+}
+
+#[test]
+fn the_operators_page_says_what_to_do_for_each_exit_code() {
+    let help = roboflow::cli::command().get_after_help().unwrap().to_string();
+    let own = codes(help.split("Exit codes:").nth(1).unwrap(), " ");
+    let page = text(&deploy().join("README.md"));
+    let (mut explained, killed) = (codes(&page, "| "), "137");
+    assert!(explained.remove(killed), "and for a kill, which no program tells of");
+    assert_eq!(explained, own);
+    assert!(own.len() >= 9, "{own:?}");
+}
