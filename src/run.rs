@@ -131,7 +131,16 @@ fn convert(
     tracing::debug!(?exit, counters = ?session.metrics().snapshot(), "the worker has ended");
     let state = supervisor.last(&session);
     session.close(departed);
-    let state = state.or_exit(Code::Io)?;
+    let state = match state {
+        Ok(state) => state,
+        // A job that was left behind is the greater news: the queue that cannot be read is why.
+        Err(error) if exit != Exit::Clean => {
+            tracing::warn!(%error, "how far the recordings are cannot be read");
+            summary::interrupted(None, &output.path, exit);
+            return Ok(exit.into());
+        }
+        Err(error) => return Err(error).or_exit(Code::Io),
+    };
     match supervisor.verdict(&state) {
         Verdict::Complete => {
             sweep(&output.path, &output.staging(note));
@@ -141,7 +150,7 @@ fn convert(
         Verdict::Failed if exit == Exit::Clean => return Err(summary::failed(&state)),
         Verdict::AssemblyFailed if exit == Exit::Clean => return Err(summary::assembly_failed(&state)),
         Verdict::Open | Verdict::Failed | Verdict::AssemblyFailed => {
-            summary::interrupted(&state, &output.path, exit)
+            summary::interrupted(Some(&state), &output.path, exit)
         }
     }
     Ok(exit.into())

@@ -20,18 +20,18 @@ pub(super) fn show(note: &RunNote, output: &Path, listed: Listed, as_json: bool)
     dataset::show(&storage, &output.display().to_string(), note.recordings.len() as u64, listed, as_json)
 }
 
-/// Says that a run was stopped, how far it is, and how to go on.
-pub(super) fn interrupted(state: &BatchState, output: &Path, exit: Exit) {
+/// Says that a run was stopped, how far it is where that could be read, and how to go on.
+pub(super) fn interrupted(state: Option<&BatchState>, output: &Path, exit: Exit) {
     let became = match exit {
         Exit::Clean => "nothing is lost",
         Exit::LeftToLease => "a job was left behind, and is taken up again when its lease has expired",
         Exit::Fault => "this program met a fault of its own; what is converted stays so",
     };
+    let far = state.map_or_else(String::new, |state| {
+        format!("{} of {} recordings are converted, ", state.completed, state.recordings())
+    });
     notice(&format!(
-        "stopped: {} of {} recordings are converted, {became}; go on with the same command, or with\n  roboflow run \
-         --resume --out {}",
-        state.completed,
-        state.recordings(),
+        "stopped: {far}{became}; go on with the same command, or with\n  roboflow run --resume --out {}",
         quoted(&output.display().to_string())
     ));
 }
