@@ -9,15 +9,13 @@
 )]
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
-    RecordBatch, StringArray, StructArray,
+    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, StringArray,
 };
 use arrow::datatypes::Field;
 use parquet::file::metadata::KeyValue;
-use roboflow::lerobot::data::{image_fields, staged_schema, writer_properties};
+use roboflow::lerobot::data::{staged_schema, writer_properties};
 use roboflow::lerobot::feature::{Dtype, Feature};
-use roboflow::lerobot::parquet_file::ParquetOut;
-use roboflow::lerobot::row_groups;
+use roboflow::lerobot::row_groups::{self, Values};
 use roboflow::lerobot::staged::{
     EPISODE_FILE, ImageCounts, SEGMENT_NOTE_KEY, STAGED_VERSION, SegmentNote, StagedEpisode, SyncReport,
     SyncSource, episode_prefix, segment_key, segment_video_key,
@@ -187,18 +185,19 @@ pub fn stage(staging: &SharedStorage, prefix: &str, episode: &Episode) {
 }
 
 fn write_segment(staging: &SharedStorage, key: &str, episode: &Episode, from: u64, to: u64) {
-    let schema = staged_schema(&episode.features);
-    let columns = episode.features.iter().map(|feature| column(episode, feature, from, to)).collect();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).expect("batch");
+    let files: Vec<Vec<u8>> = (from..to).map(|frame| png(episode, frame)).collect();
+    let column = |feature: &Feature| match feature.dtype {
+        Dtype::Image => Values::Files(files.iter().map(Vec::as_slice).collect()),
+        _ => Values::Array(column(episode, feature, from, to)),
+    };
+    let columns: Vec<Values<'_>> = episode.features.iter().map(column).collect();
     let mut note = SegmentNote { videos: episode.streams(), ..SegmentNote::default() };
     for feature in episode.features.iter().filter(|feature| feature.shape.len() == 3) {
         note.images.insert(feature.name.clone(), counts(episode, from, to));
     }
     let note = KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), serde_json::to_string(&note).expect("json"));
     let properties = writer_properties(&episode.features).set_key_value_metadata(Some(vec![note])).build();
-    let mut file = ParquetOut::create(staging, key, schema, properties).expect("create");
-    row_groups::write(&mut file, &batch).expect("write");
-    file.finish().expect("finish");
+    row_groups::write(staging, key, staged_schema(&episode.features), properties, &columns).expect("write");
 }
 
 fn column(episode: &Episode, feature: &Feature, from: u64, to: u64) -> ArrayRef {
@@ -223,11 +222,7 @@ fn column(episode: &Episode, feature: &Feature, from: u64, to: u64) -> ArrayRef 
             let bytes = frames().map(|frame| episode.sample(&feature.name, frame).len() as i64);
             Arc::new(bytes.collect::<Int64Array>())
         }
-        Dtype::Image => {
-            let bytes: BinaryArray = frames().map(|frame| Some(png(episode, frame))).collect();
-            let paths = StringArray::new_null((to - from) as usize);
-            Arc::new(StructArray::new(image_fields(), vec![Arc::new(bytes), Arc::new(paths)], None))
-        }
+        Dtype::Image => panic!("images are files"),
     }
 }
 

@@ -3,10 +3,11 @@
 //! Architecture Invariant: nothing here writes. What becomes of a segment, an error or a panic too, is told where that
 //! segment is taken and nowhere else; what is not taken leaves no trace.
 //!
-//! Memory: what is read and not taken yet is bounded by [`Member::ahead_bytes`], but for the one segment that somebody
-//! waits for, which is read whatever its size.
+//! Memory: nothing is read before it is entered in the process's [`super::ledger`], where it stays until whoever took it
+//! drops the charge. Locks: whoever holds the ledger's may take the one of the segments here, never the other way round.
 
 use super::crew::Member;
+use super::ledger::Charge;
 use super::{StopFlag, WorkError};
 use std::collections::BTreeMap;
 use std::io;
@@ -66,14 +67,15 @@ struct State<M> {
 }
 
 struct Slot<M> {
-    /// What it counts for against the memory ahead.
+    charge: Arc<Charge>,
+    /// About what it is entered with.
     bytes: usize,
     /// None while it is in the making.
     outcome: Option<thread::Result<Result<M, WorkError>>>,
 }
 
 impl<L: Line> Ahead<L> {
-    /// Begins to make the segments from `first` to before `end`.
+    /// Begins to make the segments from `first` to before `end`, of which the first has about `size_bytes`.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -81,8 +83,8 @@ impl<L: Line> Ahead<L> {
         line: Arc<L>,
         member: Arc<Member>,
         reader: L::Reader,
-        first: u32,
-        end: u32,
+        (first, end): (u32, u32),
+        size_bytes: usize,
     ) -> io::Result<Self> {
         let state = State { wanted: first, next: first, slots: BTreeMap::new(), tasks: 0 };
         let shared = Arc::new(Shared {
@@ -95,7 +97,7 @@ impl<L: Line> Ahead<L> {
         let reads = Arc::clone(&shared);
         let reading = thread::Builder::new()
             .name("read-ahead".to_owned())
-            .spawn(move || Shared::read_all(&reads, reader, end))?;
+            .spawn(move || Shared::read_all(&reads, reader, end, size_bytes))?;
         Ok(Self { shared, reading: Some(reading) })
     }
 
@@ -105,25 +107,32 @@ impl<L: Line> Ahead<L> {
         state.slots.keys().next().copied().unwrap_or(state.next) == number
     }
 
-    /// Waits for the next segment (see [`Ahead::is_next`]) and takes it. After an error nothing more can be taken.
+    /// Waits for the next segment (see [`Ahead::is_next`]) and takes it, with what it is entered in the books with. After an
+    /// error nothing more can be taken.
     ///
     /// # Errors
     /// Those of its making; [`WorkError::Stopped`] when `stop` was set.
     ///
     /// # Panics
     /// With the panic of its making.
-    pub(crate) fn take(&self, number: u32, stop: &StopFlag) -> Result<L::Made, WorkError> {
+    pub(crate) fn take(&self, number: u32, stop: &StopFlag) -> Result<(L::Made, Arc<Charge>), WorkError> {
         let mut state = self.shared.lock();
         state.wanted = number;
-        self.shared.changed.notify_all();
+        let begun = state.slots.get(&number).map(|slot| Arc::clone(&slot.charge));
+        drop(state);
+        self.shared.member.ledger().tell();
+        if let Some(charge) = begun {
+            charge.take_in_hand(stop)?;
+        }
+        let mut state = self.shared.lock();
         loop {
             stop.check()?;
             if state.slots.get(&number).is_some_and(|slot| slot.outcome.is_some())
-                && let Some(Slot { outcome: Some(outcome), .. }) = state.slots.remove(&number)
+                && let Some(Slot { outcome: Some(outcome), charge, .. }) = state.slots.remove(&number)
             {
                 drop(state);
-                self.shared.changed.notify_all();
-                return outcome.unwrap_or_else(|panic| resume_unwind(panic));
+                let made = outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
+                return Ok((made, charge));
             }
             let waited = self.shared.changed.wait_timeout(state, STOP_LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -134,9 +143,7 @@ impl<L: Line> Ahead<L> {
 impl<L: Line> Drop for Ahead<L> {
     fn drop(&mut self) {
         self.shared.stop.set();
-        // Whoever saw the flag unset under this lock waits by now, and is woken.
-        drop(self.shared.lock());
-        self.shared.changed.notify_all();
+        self.shared.member.ledger().tell();
         if let Some(reading) = self.reading.take() {
             reading.join().ok();
         }
@@ -153,8 +160,7 @@ impl<L: Line> Shared<L> {
     }
 
     /// The reading thread: until the last segment, the first error, or the end of it all.
-    fn read_all(self: &Arc<Self>, mut reader: L::Reader, end: u32) {
-        let mut size_bytes = 0;
+    fn read_all(self: &Arc<Self>, mut reader: L::Reader, end: u32, mut size_bytes: usize) {
         while let Some(number) = self.next(end, size_bytes) {
             let read = catch_unwind(AssertUnwindSafe(|| self.line.read(number, &mut reader, &self.stop)));
             match read {
@@ -168,30 +174,44 @@ impl<L: Line> Shared<L> {
         }
     }
 
-    /// Waits until another segment may be read, one of about the size of the last, and takes its number. None when there
-    /// is none.
+    /// Waits until another segment may be read, one of about the size of the last, enters it and takes its number. None
+    /// when there is none.
     fn next(&self, end: u32, size_bytes: usize) -> Option<u32> {
-        let mut state = self.lock();
-        while !self.stop.is_set() && state.next < end {
-            let number = state.next;
-            if state.allows(number, size_bytes, self.member.ahead_bytes()) {
-                state.next += 1;
-                state.slots.insert(number, Slot { bytes: size_bytes, outcome: None });
-                return Some(number);
+        let ledger = self.member.ledger();
+        let mut ticket = None;
+        ledger.ask(|books| {
+            let mut state = self.lock();
+            if self.stop.is_set() || state.next >= end {
+                return Some(None);
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        None
+            let number = state.next;
+            let in_hand = number <= state.wanted;
+            let allowed = if in_hand {
+                books.allows_in_hand(ledger, &mut ticket, size_bytes)
+            } else {
+                state.allows_ahead(size_bytes, self.member.ahead_bytes()) && books.allows_ahead(size_bytes)
+            };
+            allowed.then(|| {
+                state.next += 1;
+                let charge = Arc::new(books.enter(ledger, size_bytes, in_hand));
+                state.slots.insert(number, Slot { charge, bytes: size_bytes, outcome: None });
+                Some(number)
+            })
+        })
     }
 
     /// Hands a segment to the crew.
     fn give(self: &Arc<Self>, number: u32, read: L::Read, size_bytes: usize) {
         let mut state = self.lock();
         state.tasks += 1;
-        if let Some(slot) = state.slots.get_mut(&number) {
+        let charge = state.slots.get_mut(&number).map(|slot| {
             slot.bytes = size_bytes;
-        }
+            Arc::clone(&slot.charge)
+        });
         drop(state);
+        if let Some(charge) = charge {
+            charge.correct(size_bytes);
+        }
         let shared = Arc::clone(self);
         self.member.spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| shared.line.finish(read, &shared.stop)));
@@ -210,14 +230,13 @@ impl<L: Line> Shared<L> {
 }
 
 impl<M> State<M> {
-    /// Whether a segment of about this size may be read beside what is held.
-    fn allows(&self, number: u32, size_bytes: usize, ahead_bytes: usize) -> bool {
-        if number <= self.wanted {
-            return true;
-        }
-        let ahead = self.slots.iter().filter(|(number, _)| **number != self.wanted);
+    /// Whether the next segment, of about this size, may be read before it is asked for, as far as this conversion goes:
+    /// one, and more while they are small.
+    fn allows_ahead(&self, size_bytes: usize, ahead_bytes: usize) -> bool {
+        let ahead = self.slots.iter().filter(|(number, _)| **number > self.wanted);
         let held: usize = ahead.map(|(_, slot)| slot.bytes).sum();
-        number - self.wanted <= SEGMENTS_MAX && held.saturating_add(size_bytes) <= ahead_bytes
+        self.next - self.wanted <= SEGMENTS_MAX
+            && (held == 0 || held.saturating_add(size_bytes) <= ahead_bytes)
     }
 }
 

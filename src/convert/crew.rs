@@ -1,7 +1,9 @@
-//! The threads that decode and encode, shared by all conversions of a process, and the memory that they may use ahead.
+//! The threads that decode and encode, shared by all conversions of a process, and the memory that these share.
 //!
-//! It knows no recording and no segment.
+//! It knows no recording and no segment. Beside what the [`super::ledger`] counts and the spare memory of pictures, each
+//! conversion holds its reader's chunks.
 
+use super::ledger::{AHEAD_BYTES, Ledger};
 use super::spare::Spares;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::io;
@@ -10,11 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What all conversions of a process may together hold of segments that nobody has asked for yet, in bytes of values.
-///
-/// Beside it each conversion holds the segment that was asked for, the one being written (twice: its columns and its
-/// pages), its reader's chunks, and all together the spare memory of pictures.
-pub const AHEAD_BYTES: usize = 48 << 20;
 /// Threads of a crew at most.
 pub const THREADS_MAX: usize = 256;
 
@@ -28,6 +25,7 @@ struct Inner {
     /// Conversions that are open.
     open: AtomicUsize,
     spares: Spares,
+    ledger: Arc<Ledger>,
 }
 
 /// A conversion's part in the crew; it ends when this is dropped.
@@ -45,7 +43,8 @@ impl Crew {
             .thread_name(|number| format!("crew-{number}"))
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self(Arc::new(Inner { pool, open: AtomicUsize::new(0), spares: Spares::default() })))
+        let (spares, ledger) = (Spares::default(), Arc::default());
+        Ok(Self(Arc::new(Inner { pool, open: AtomicUsize::new(0), spares, ledger })))
     }
 
     /// One thread a core that the process may use.
@@ -81,7 +80,14 @@ impl Member {
         self.0.spares()
     }
 
-    /// What this conversion may hold of segments that nobody has asked for, in bytes: less the more are open.
+    /// What segments are entered in before they are read.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        let Self(Crew(inner)) = self;
+        &inner.ledger
+    }
+
+    /// What this conversion may hold of segments that nobody has asked for, in bytes, beside a first one: less the more are
+    /// open.
     pub(crate) fn ahead_bytes(&self) -> usize {
         let Self(Crew(inner)) = self;
         AHEAD_BYTES / inner.open.load(Ordering::Relaxed).max(1)

@@ -18,6 +18,7 @@ pub mod inspect;
 mod joints;
 mod jumps;
 mod kept;
+pub mod ledger;
 pub mod mapping;
 mod nearest;
 mod partial;

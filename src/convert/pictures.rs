@@ -7,7 +7,7 @@
 use super::blueprint::Blueprint;
 use super::image::{Geometry, Pixels, Transform, Yuv420, no_counts, sampled};
 use super::rows::{Rows, complaint};
-use super::segment::{Part, row_of, wrong};
+use super::segment::{Files, Filled, Part, row_of};
 use super::spent::{Spent, timed};
 use super::tap::{Column, Tap};
 use super::video::{Camera, Planes, Samples};
@@ -17,17 +17,17 @@ use crate::lerobot::feature::Feature;
 use crate::lerobot::staged::ImageCounts;
 use crate::lerobot::stats::merge_counts;
 use crate::lerobot::video::VideoStream;
-use arrow::array::{ArrayRef, BinaryArray, Int64Array, StructArray, new_null_array};
-use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::DataType;
-use arrow::error::ArrowError;
+use arrow::array::Int64Array;
 use rayon::iter::ParallelIterator;
 use rayon::slice::ParallelSlice;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Sampled images that one thread decodes in a row: some tens of milliseconds of work.
 const SAMPLES_A_TASK: usize = 8;
+/// Files of a column in one segment at most, in bytes: frames may take the same one many times.
+const SEGMENT_FILES_BYTES_MAX: usize = i32::MAX as usize;
 
 /// The frames of a segment.
 pub(super) struct Frames<'a> {
@@ -67,7 +67,7 @@ impl Pictures {
             let spent = Spent { picturing, ..Spent::default() };
             return Ok(Part {
                 field,
-                array: Arc::new(sizes),
+                column: Filled::Array(Arc::new(sizes)),
                 counts: Some(counts),
                 video,
                 non_finite: 0,
@@ -75,10 +75,12 @@ impl Pictures {
             });
         }
         let (counts, picturing) = self.counts(frames, stop)?;
-        let (array, arranging) = timed(|| self.array(field.data_type(), frames));
-        let array = array.map_err(|error| wrong(feature, &error))?;
+        let (files, arranging) = timed(|| self.in_order(frames));
+        let files =
+            files.map_err(|what| WorkError::Permanent(format!("feature {:?}: {what}", feature.name)))?;
         let spent = Spent { picturing, arranging, ..Spent::default() };
-        Ok(Part { field, array, counts: Some(counts), video: None, non_finite: 0, spent })
+        let column = Filled::Files(files);
+        Ok(Part { field, column, counts: Some(counts), video: None, non_finite: 0, spent })
     }
 
     /// Pixel counts of those of the rows that are sampled, among all kept frames.
@@ -165,39 +167,27 @@ impl Pictures {
         complaint(sources.recording.name(), topic, stamp_ns, what)
     }
 
-    /// The column as an array: its own bytes where each frame takes the next file, as is usual; else a copy in the frames'
-    /// order.
-    fn array(self, data_type: &DataType, frames: &Frames<'_>) -> Result<ArrayRef, ArrowError> {
-        let wrong = |what: &str| ArrowError::InvalidArgumentError(what.to_owned());
-        let (DataType::Struct(fields), Some(picks)) = (data_type, frames.rows.picks.get(self.lane)) else {
-            return Err(wrong("not an image's column"));
-        };
-        let files: Vec<&[u8]> = picks.iter().filter_map(|pick| self.file(row_of(pick))).collect();
-        let lengths: Vec<usize> = files.iter().map(|file| file.len()).collect();
-        if lengths.iter().sum::<usize>() > i32::MAX as usize {
-            return Err(wrong("over 2 GiB of images: take fewer frames a segment"));
+    /// The files as they lie, and which each frame takes.
+    fn in_order(self, frames: &Frames<'_>) -> Result<Files, &'static str> {
+        let picks = frames.rows.picks.get(self.lane).ok_or("not an image's column")?;
+        let places = picks.iter().map(|pick| self.place(row_of(pick)).ok_or("a picture was lost"));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        if places.iter().map(Range::len).sum::<usize>() > SEGMENT_FILES_BYTES_MAX {
+            return Err("over 2 GiB of images: take fewer frames a segment");
         }
-        let in_order = picks.iter().enumerate().all(|(frame, pick)| row_of(pick) == frame);
-        let as_it_is =
-            matches!(&self.files, Column::Files { ends, .. } if in_order && ends.len() == picks.len());
-        let copy = (!as_it_is).then(|| files.concat());
-        let bytes = match (copy, self.files) {
-            (None, Column::Files { bytes, .. }) => bytes,
-            (copy, files) => {
-                files.let_go(frames.blueprint.member.spares());
-                copy.unwrap_or_default()
-            }
-        };
-        let bytes = Buffer::from_vec(bytes);
-        let bytes: ArrayRef =
-            Arc::new(BinaryArray::try_new(OffsetBuffer::from_lengths(lengths), bytes, None)?);
-        let paths = new_null_array(&DataType::Utf8, picks.len());
-        Ok(Arc::new(StructArray::try_new(fields.clone(), vec![bytes, paths], None)?))
+        let Column::Files { bytes, .. } = self.files else { return Err("not an image's column") };
+        Ok(Files { bytes, places })
+    }
+
+    /// Where the file of a row lies.
+    fn place(&self, row: usize) -> Option<Range<usize>> {
+        let Column::Files { ends, .. } = &self.files else { return None };
+        let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+        Some(begin..*ends.get(row)?)
     }
 
     fn file(&self, row: usize) -> Option<&[u8]> {
-        let Column::Files { bytes, ends } = &self.files else { return None };
-        let begin = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
-        bytes.get(begin..*ends.get(row)?)
+        let Column::Files { bytes, .. } = &self.files else { return None };
+        bytes.get(self.place(row)?)
     }
 }

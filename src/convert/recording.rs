@@ -9,6 +9,7 @@ use super::blueprint::{Blueprint, Made};
 use super::crew::{Crew, Member};
 use super::decided::Decided;
 use super::episode::{Episode, Episodes};
+use super::ledger::Charge;
 use super::mapping::Mapping;
 use super::planned::Planned;
 use super::segment::non_finite_warnings;
@@ -119,7 +120,7 @@ impl RecordingWork {
     }
 
     /// A segment, made ahead where it was the next.
-    fn make(&mut self, number: u32, stop: &StopFlag) -> Result<Made, WorkError> {
+    fn make(&mut self, number: u32, stop: &StopFlag) -> Result<(Made, Arc<Charge>), WorkError> {
         stop.check()?;
         self.blueprint.place(number)?;
         let fitting = self.ahead.take().filter(|ahead| ahead.is_next(number));
@@ -132,8 +133,12 @@ impl RecordingWork {
 
     fn start(&self, number: u32) -> Result<Ahead<Blueprint>, WorkError> {
         let (line, member) = (Arc::clone(&self.blueprint), Arc::clone(&self.member));
-        let reader = self.blueprint.sources.recording.reader();
-        Ahead::start(line, member, reader, number, self.blueprint.episodes.segments()).map_err(|error| {
+        let recording = &self.blueprint.sources.recording;
+        let segments = self.blueprint.episodes.segments();
+        // Images make nearly all of most recordings, and are in segments what they are there.
+        let size_bytes = recording.size_bytes() / u64::from(segments.max(1));
+        let size_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        Ahead::start(line, member, recording.reader(), (number, segments), size_bytes).map_err(|error| {
             WorkError::Transient(format!("{}: no thread can be started to read it: {error}", self.source))
         })
     }
@@ -156,7 +161,8 @@ impl Work for RecordingWork {
     }
 
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError> {
-        let made = self.make(segment, stop)?;
+        // What is charged stays so until the segment is written and let go.
+        let (made, _charge) = self.make(segment, stop)?;
         stop.check()?;
         let (frames, read_bytes, spent) = (made.frames, made.read_bytes, made.spent);
         let (written_bytes, writing) = timed(|| self.write(segment, made));

@@ -81,7 +81,7 @@ impl Sources {
         }
         needs.sort_unstable_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
         needs.dedup_by_key(|need| (need.at.chunk, need.at.offset, need.lane, need.position));
-        let mut columns: Vec<Column> = taps.iter().map(|tap| tap.column(spares)).collect();
+        let mut columns: Vec<Column> = taps.iter().map(Tap::column).collect();
         let mut stamps = vec![Vec::new(); columns.len()];
         let mut rows: Vec<HashMap<usize, usize>> = vec![HashMap::new(); columns.len()];
         let mut held_bytes = 0;
@@ -98,7 +98,7 @@ impl Sources {
                     complaint(name, &lane.topic_name, need.at.stamp_ns, &what)
                 })?;
                 held_bytes += column.size_bytes() - before;
-                column.expect_files(frames.len().saturating_sub(1));
+                column.expect_files(frames.len(), spares);
                 if let (Some(stamps), Some(rows)) = (stamps.get_mut(need.lane), rows.get_mut(need.lane)) {
                     rows.insert(need.position, stamps.len());
                     stamps.push(need.at.stamp_ns);

@@ -12,27 +12,21 @@ use super::spare::Spares;
 use super::spent::{Spent, timed};
 use super::tap::Column;
 use super::{StopFlag, WorkError};
-use crate::lerobot::data::{IMAGE_BYTES, arrow_field};
+use crate::lerobot::data::{arrow_field, writer_properties};
 use crate::lerobot::feature::{Dtype, Feature};
-use crate::lerobot::parquet_file::ParquetOut;
-use crate::lerobot::row_groups;
+use crate::lerobot::row_groups::{self, Values};
 use crate::lerobot::staged::{ImageCounts, SEGMENT_NOTE_KEY, SegmentNote, segment_video_key};
 use crate::lerobot::video::VideoStream;
 use crate::storage::SharedStorage;
 use arrow::array::{
-    ArrayRef, AsArray as _, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
-    StringArray,
+    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, StringArray,
 };
-use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
-use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Who wrote the file, without a version: it must not change the bytes.
@@ -40,10 +34,24 @@ const CREATED_BY: &str = "roboflow";
 
 /// A segment ready to be written.
 pub(crate) struct Segment {
-    pub(crate) batch: RecordBatch,
-    pub(crate) note: SegmentNote,
+    fields: Vec<Field>,
+    /// One a feature.
+    columns: Vec<Filled>,
+    note: SegmentNote,
     /// The samples of each video, by its feature's place.
-    pub(crate) videos: Vec<(usize, Vec<u8>)>,
+    videos: Vec<(usize, Vec<u8>)>,
+}
+
+/// The values of a feature.
+pub(super) enum Filled {
+    Array(ArrayRef),
+    Files(Files),
+}
+
+/// Files behind each other, and where that of each frame lies.
+pub(super) struct Files {
+    pub(super) bytes: Vec<u8>,
+    pub(super) places: Vec<Range<usize>>,
 }
 
 /// What a lane gives, row by row.
@@ -58,7 +66,7 @@ struct Lane<'a> {
 /// One feature's part of a segment.
 pub(super) struct Part {
     pub(super) field: Field,
-    pub(super) array: ArrayRef,
+    pub(super) column: Filled,
     /// Of pictures: the pixels of the sampled ones.
     pub(super) counts: Option<ImageCounts>,
     /// Of a video: its samples behind each other.
@@ -100,11 +108,11 @@ impl Segment {
             })
             .collect();
         let mut note = SegmentNote::default();
-        let (mut fields, mut arrays, mut videos) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut fields, mut columns, mut videos) = (Vec::new(), Vec::new(), Vec::new());
         let mut all_spent = Spent::default();
         for (at, (feature, part)) in blueprint.features.iter().zip(parts).enumerate() {
             // Of several errors it is always the first feature's that is told.
-            let Part { field, array, counts, video, non_finite, spent } = part?;
+            let Part { field, column, counts, video, non_finite, spent } = part?;
             if let Some(counts) = counts {
                 note.images.insert(feature.name.clone(), counts);
             }
@@ -116,26 +124,20 @@ impl Segment {
                 note.non_finite.insert(feature.name.clone(), non_finite);
             }
             fields.push(field);
-            arrays.push(array);
+            columns.push(column);
             all_spent += spent;
         }
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-            .map_err(|error| WorkError::Permanent(format!("a segment cannot be made: {error}")))?;
-        Ok((Self { batch, note, videos }, all_spent))
+        Ok((Self { fields, columns, note, videos }, all_spent))
     }
 
     /// It is written: the memory of its pictures may be used again. Gives what is to be known of it.
     pub(crate) fn let_go(self, spares: &Spares) -> SegmentNote {
-        let Self { batch, note, .. } = self;
-        let files = batch.columns().iter().filter_map(|column| {
-            Some(
-                column.as_struct_opt()?.column_by_name(IMAGE_BYTES)?.as_binary_opt::<i32>()?.values().clone(),
-            )
-        });
-        let files: Vec<Buffer> = files.collect();
-        drop(batch);
-        files.into_iter().filter_map(|file| file.into_vec().ok()).for_each(|bytes| spares.give(bytes));
-        note
+        for column in self.columns {
+            if let Filled::Files(files) = column {
+                spares.give(files.bytes);
+            }
+        }
+        self.note
     }
 
     /// Writes the samples of videos, then the file: durable and visible when it returns. Gives the bytes of all.
@@ -152,22 +154,24 @@ impl Segment {
         }
         let note = serde_json::to_string(&self.note)
             .map_err(|error| WorkError::Permanent(format!("{key}: the note cannot be written: {error}")))?;
-        let mut properties = WriterProperties::builder()
+        let properties = writer_properties(features)
             .set_created_by(CREATED_BY.to_owned())
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(self.batch.num_rows().max(1)))
             .set_key_value_metadata(Some(vec![KeyValue::new(SEGMENT_NOTE_KEY.to_owned(), note)]));
-        for feature in features.iter().filter(|feature| feature.dtype == Dtype::Image) {
-            // Compressed already, and never alike: a second compression, a dictionary and statistics only cost time.
-            let path = ColumnPath::new(vec![feature.name.clone(), IMAGE_BYTES.to_owned()]);
-            properties = properties
-                .set_column_compression(path.clone(), Compression::UNCOMPRESSED)
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_statistics_enabled(path, EnabledStatistics::None);
+        let columns: Vec<Values<'_>> = self.columns.iter().map(Filled::values).collect();
+        let schema = Arc::new(Schema::new(self.fields.clone()));
+        Ok(written_bytes + row_groups::write(staging, key, schema, properties.build(), &columns)?)
+    }
+}
+
+impl Filled {
+    fn values(&self) -> Values<'_> {
+        match self {
+            Self::Array(array) => Values::Array(Arc::clone(array)),
+            Self::Files(Files { bytes, places }) => {
+                let file = |place: &Range<usize>| bytes.get(place.clone()).unwrap_or_default();
+                Values::Files(places.iter().map(file).collect())
+            }
         }
-        let mut out = ParquetOut::create(staging, key, self.batch.schema(), properties.build())?;
-        row_groups::write(&mut out, &self.batch)?;
-        Ok(written_bytes + out.finish()?)
     }
 }
 
@@ -300,10 +304,10 @@ fn vector(
     let (made, arranging) = timed(|| array(feature, field.data_type(), &lanes, rows.frames));
     let (array, non_finite) = made.map_err(|error| wrong(feature, &error))?;
     let spent = Spent { arranging, ..Spent::default() };
-    Ok(Part { field, array, counts: None, video: None, non_finite, spent })
+    Ok(Part { field, column: Filled::Array(array), counts: None, video: None, non_finite, spent })
 }
 
-pub(super) fn wrong(feature: &Feature, error: &ArrowError) -> WorkError {
+fn wrong(feature: &Feature, error: &ArrowError) -> WorkError {
     WorkError::Permanent(format!("feature {:?}: {error}", feature.name))
 }
 

@@ -3,10 +3,14 @@
 //!
 //! It knows nothing of what the bytes were, and gives none of them back.
 
+use super::ledger::{AHEAD_BYTES, HAND_BYTES};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What all conversions of a process together keep, in bytes: about a segment of four cameras.
-pub(crate) const SPARE_BYTES_MAX: usize = 24 << 20;
+/// What all conversions of a process together keep, in bytes: as much as they may use. What is used is not spare, and what
+/// is made anew takes the place of spare memory, so that both together are hardly more than that.
+pub(crate) const SPARE_BYTES_MAX: usize = HAND_BYTES + AHEAD_BYTES;
+/// A buffer may be so much larger than what is asked for, beside twice that.
+const SLACK_BYTES: usize = 1 << 20;
 
 /// Buffers that nobody uses.
 #[derive(Debug, Default)]
@@ -17,9 +21,21 @@ impl Spares {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty buffer, with room where there is a spare one.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        self.lock().pop().unwrap_or_default()
+    /// An empty buffer with room for so many bytes: the smallest spare one that is not much too large, or a new one.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut held = self.lock();
+        let fits = bytes..=bytes.saturating_mul(2).saturating_add(SLACK_BYTES);
+        let fitting = held.iter().enumerate().filter(|(_, buffer)| fits.contains(&buffer.capacity()));
+        if let Some((at, _)) = fitting.min_by_key(|(_, buffer)| buffer.capacity()) {
+            return held.swap_remove(at);
+        }
+        let mut made_room = 0;
+        while made_room < bytes {
+            let Some(gone) = held.pop() else { break };
+            made_room += gone.capacity();
+        }
+        drop(held);
+        Vec::with_capacity(bytes)
     }
 
     /// Keeps a buffer's memory, unless there is enough already.
@@ -46,9 +62,20 @@ mod tests {
     fn a_buffer_comes_back_empty_and_with_its_room() {
         let spares = Spares::default();
         spares.give(vec![7; 1000]);
-        let again = spares.take();
+        let again = spares.take(900);
         assert!(again.is_empty() && again.capacity() >= 1000);
-        assert_eq!(spares.take().capacity(), 0);
+        assert_eq!(spares.take(500).capacity(), 500);
+    }
+
+    #[test]
+    fn the_smallest_that_fits_is_taken_and_none_that_is_far_too_large() {
+        let spares = Spares::default();
+        let mib = |count: usize| count << 20;
+        [8, 4, 6].iter().for_each(|count| spares.give(Vec::with_capacity(mib(*count))));
+        assert_eq!(spares.take(mib(3)).capacity(), mib(4));
+        assert_eq!(spares.take(mib(3)).capacity(), mib(6));
+        assert_eq!(spares.take(mib(3)).capacity(), mib(3), "8 is over twice as large and one");
+        assert_eq!(spares.count(), 0, "and gave way to the new one");
     }
 
     #[test]

@@ -200,13 +200,13 @@ impl Tap {
         self.kind.checked_sub(1).and_then(|at| self.more.get_mut(at)).unwrap_or(&mut self.first)
     }
 
-    /// An empty column for its values; files go into spare memory where there is some.
-    pub(crate) fn column(&self, spares: &Spares) -> Column {
+    /// An empty column for its values.
+    pub(crate) fn column(&self) -> Column {
         match self.way() {
             Way::Numbers(numbers) if numbers.exact => Column::Integers(Vec::new()),
             Way::Numbers(_) => Column::Floats(Vec::new()),
             Way::Text(_) => Column::Texts(Vec::new()),
-            Way::Picture(_) => Column::Files { bytes: spares.take(), ends: Vec::new() },
+            Way::Picture(_) => Column::Files { bytes: Vec::new(), ends: Vec::new() },
         }
     }
 
@@ -337,13 +337,16 @@ impl Way {
 }
 
 impl Column {
-    /// Makes room for this many more files, if they are about as large as the first.
-    pub(crate) fn expect_files(&mut self, count: usize) {
+    /// Makes room for so many files, the first of which is there, if they are about as large: in spare memory where there
+    /// is some.
+    pub(crate) fn expect_files(&mut self, count: usize, spares: &Spares) {
         if let Self::Files { bytes, ends } = self
             && ends.len() == 1
         {
             let room = bytes.len().saturating_mul(count);
-            bytes.reserve((room + room / 8).min(ROOM_BYTES_MAX));
+            let mut roomy = spares.take((room + room / 8).min(ROOM_BYTES_MAX).max(bytes.len()));
+            roomy.extend_from_slice(bytes);
+            *bytes = roomy;
         }
     }
 

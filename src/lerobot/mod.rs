@@ -9,6 +9,7 @@ pub mod data;
 pub mod episodes;
 pub mod error;
 pub mod feature;
+mod file_pages;
 pub mod info;
 mod json;
 pub mod layout;

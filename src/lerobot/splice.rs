@@ -5,6 +5,7 @@
 //! chunk of the data file as they are. It knows no feature and no layout.
 
 use super::error::LerobotError;
+use super::file_pages::FilePages;
 use super::parquet_file::{Chunks, ParquetIn, Sink, Slot};
 use crate::storage::SharedStorage;
 use arrow::array::{ArrayRef, StructArray, new_null_array};
@@ -27,11 +28,13 @@ const COPY_BYTES: usize = 1024 * 1024;
 
 /// One top-level column of a row group.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(super) enum Part<'a> {
     /// Values to encode, array after array.
     Values(Vec<ArrayRef>),
     /// A struct whose first part is copied, and whose others are null.
     Spliced(Splice),
+    /// A struct whose first part are these files, and whose others are null.
+    Files(&'a [&'a [u8]]),
 }
 
 /// Encoded pages of one leaf column, from several files.
@@ -155,9 +158,10 @@ impl Read for SpliceRead {
 }
 
 /// A leaf column ready to be written.
-enum Leaf {
+enum Leaf<'a> {
     Encoded(Box<ArrowColumnWriter>),
     Spliced(Splice),
+    Files(&'a [&'a [u8]]),
 }
 
 /// A Parquet file being written, a row group at a time. Nothing is visible before [`SplicedOut::finish`].
@@ -202,11 +206,11 @@ impl SplicedOut {
     ///
     /// # Errors
     /// The storages' that are read and written.
-    pub(super) fn write_group(&mut self, parts: Vec<Part>) -> Result<(), LerobotError> {
+    pub(super) fn write_group(&mut self, parts: Vec<Part<'_>>) -> Result<(), LerobotError> {
         self.try_group(parts).map_err(|error| self.slot.explain(&self.key, error))
     }
 
-    fn try_group(&mut self, parts: Vec<Part>) -> Result<(), ParquetError> {
+    fn try_group(&mut self, parts: Vec<Part<'_>>) -> Result<(), ParquetError> {
         let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
         let mut leaves = Vec::new();
         for (field, part) in self.schema.fields().iter().zip(parts) {
@@ -214,13 +218,11 @@ impl SplicedOut {
                 Part::Values(arrays) => encode(field, &arrays, &mut writers, &mut leaves)?,
                 Part::Spliced(mut splice) => {
                     splice.pieces.iter_mut().for_each(|piece| piece.chunks.report_to(&self.slot));
-                    let nulls = nulls(field, splice.rows)?;
-                    let from = leaves.len();
-                    encode(field, &[nulls], &mut writers, &mut leaves)?;
-                    // What was encoded of the first part, nulls only, gives way.
-                    if let Some(leaf) = leaves.get_mut(from) {
-                        *leaf = Leaf::Spliced(splice);
-                    }
+                    let rows = splice.rows;
+                    encode_beside(field, rows, Leaf::Spliced(splice), &mut writers, &mut leaves)?;
+                }
+                Part::Files(files) => {
+                    encode_beside(field, files.len(), Leaf::Files(files), &mut writers, &mut leaves)?;
                 }
             }
         }
@@ -245,12 +247,29 @@ impl SplicedOut {
     }
 }
 
+/// A struct's first part as it is given, and nulls for its others.
+fn encode_beside<'a>(
+    field: &Field,
+    rows: usize,
+    first: Leaf<'a>,
+    writers: &mut impl Iterator<Item = ArrowColumnWriter>,
+    leaves: &mut Vec<Leaf<'a>>,
+) -> Result<(), ParquetError> {
+    let from = leaves.len();
+    encode(field, &[nulls(field, rows)?], writers, leaves)?;
+    // What was encoded of the first part, nulls only, gives way.
+    if let Some(leaf) = leaves.get_mut(from) {
+        *leaf = first;
+    }
+    Ok(())
+}
+
 /// Encodes the values of one column: one writer a leaf.
 fn encode(
     field: &Field,
     arrays: &[ArrayRef],
     writers: &mut impl Iterator<Item = ArrowColumnWriter>,
-    leaves: &mut Vec<Leaf>,
+    leaves: &mut Vec<Leaf<'_>>,
 ) -> Result<(), ParquetError> {
     let mut own: Vec<ArrowColumnWriter> = Vec::new();
     for array in arrays {
@@ -277,7 +296,7 @@ fn nulls(field: &Field, rows: usize) -> Result<ArrayRef, ParquetError> {
 }
 
 fn append(
-    leaf: Leaf,
+    leaf: Leaf<'_>,
     column: ColumnDescPtr,
     group: &mut SerializedRowGroupWriter<'_, Sink>,
 ) -> Result<(), ParquetError> {
@@ -286,6 +305,11 @@ fn append(
         Leaf::Spliced(splice) => {
             let close = splice.close(column)?;
             group.append_column(&splice, close)
+        }
+        Leaf::Files(files) => {
+            let pages = FilePages::new(files, &column)?;
+            let close = pages.close(column)?;
+            group.append_column(&pages, close)
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Segments ahead of their time: the memory they take, whom errors and panics reach, and how it all ends.
 
 use super::*;
-use crate::convert::crew::AHEAD_BYTES;
+use crate::convert::crew::Crew;
+use crate::convert::ledger::{AHEAD_BYTES, HAND_BYTES};
 use crate::convert::testing::{crew, random};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rand::Rng;
@@ -102,19 +103,23 @@ struct Lab {
 }
 
 fn lab(bytes: usize, end: u32, fate: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Lab {
+    lab_in(&crew(2), bytes, end, fate)
+}
+
+fn lab_in(crew: &Crew, bytes: usize, end: u32, fate: impl Fn(u32) -> Fate + Send + Sync + 'static) -> Lab {
     let held = Arc::new(Held::default());
     let (tell, began) = unbounded();
     let fake = Fake { bytes, fate: Box::new(fate), held: Arc::clone(&held), began: tell };
     held.readers.fetch_add(1, Ordering::SeqCst);
-    let (pen, member) = (Pen(Arc::clone(&held)), Arc::new(crew(2).join()));
-    let ahead = Ahead::start(Arc::new(fake), member, pen, 0, end).unwrap();
+    let (pen, member) = (Pen(Arc::clone(&held)), Arc::new(crew.join()));
+    let ahead = Ahead::start(Arc::new(fake), member, pen, (0, end), bytes).unwrap();
     Lab { ahead, held, began }
 }
 
 impl Lab {
     fn take(&self, number: u32) -> Result<u32, WorkError> {
         assert!(self.ahead.is_next(number));
-        self.ahead.take(number, &StopFlag::default()).map(|made| made.number)
+        self.ahead.take(number, &StopFlag::default()).map(|(made, _)| made.number)
     }
 
     /// All has ended that was under way: also what nobody took.
@@ -153,7 +158,7 @@ fn what_is_ahead_stays_within_its_bytes() {
         let bytes = AHEAD_BYTES / share - 1000;
         let lab = lab(bytes, 60, |_| Fate::Fine);
         for number in 0..60 {
-            let made = lab.ahead.take(number, &StopFlag::default()).unwrap();
+            let (made, _charge) = lab.ahead.take(number, &StopFlag::default()).unwrap();
             // Until so many more are read: the one in hand, and those for which there is room.
             for _ in 0..random.random_range(0..3) {
                 lab.began.recv_timeout(Duration::from_millis(1)).ok();
@@ -238,4 +243,86 @@ fn a_second_conversion_halves_what_may_be_ahead() {
     assert_eq!((first.ahead_bytes(), second.ahead_bytes()), (AHEAD_BYTES / 2, AHEAD_BYTES / 2));
     drop(first);
     assert_eq!(second.ahead_bytes(), AHEAD_BYTES);
+}
+
+/// Pretended segments of this size, all conversions taking theirs at once. Gives the most bytes that were held, in hand and
+/// ahead.
+fn all_at_once(conversions: usize, bytes: usize) -> (usize, usize) {
+    const SEGMENTS: u32 = 12;
+    let crew = crew(2);
+    let most = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let labs: Vec<Lab> = (0..conversions).map(|_| lab_in(&crew, bytes, SEGMENTS, |_| Fate::Fine)).collect();
+    let ledger = Arc::clone(crew.join().ledger());
+    let look = || {
+        let (in_hand, ahead) = ledger.bytes();
+        most.0.fetch_max(in_hand, Ordering::SeqCst);
+        most.1.fetch_max(ahead, Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
+        for lab in &labs {
+            scope.spawn(|| {
+                for number in 0..SEGMENTS {
+                    let (made, charge) = lab.ahead.take(number, &StopFlag::default()).unwrap();
+                    look();
+                    // As long as writing takes.
+                    thread::sleep(Duration::from_millis(1));
+                    drop((made, charge));
+                    look();
+                }
+            });
+        }
+    });
+    labs.into_iter().for_each(Lab::end);
+    assert_eq!(ledger.bytes(), (0, 0), "all is let go");
+    (most.0.into_inner(), most.1.into_inner())
+}
+
+#[test]
+fn all_conversions_together_hold_what_one_may_hold() {
+    for (conversions, bytes) in [(1, HAND_BYTES / 3), (8, HAND_BYTES / 3), (20, HAND_BYTES / 10), (3, 1000)] {
+        let (in_hand, ahead) = all_at_once(conversions, bytes);
+        assert!(in_hand <= HAND_BYTES, "{conversions} conversions of {bytes}: {in_hand} in hand");
+        assert!(ahead <= AHEAD_BYTES, "{conversions} conversions of {bytes}: {ahead} ahead");
+        assert!(in_hand >= bytes && (conversions < 8 || in_hand >= HAND_BYTES / 2), "{in_hand} in hand");
+    }
+}
+
+#[test]
+fn what_is_larger_than_all_is_in_hand_alone() {
+    let (in_hand, ahead) = all_at_once(5, HAND_BYTES * 2);
+    assert_eq!((in_hand, ahead), (HAND_BYTES * 2, 0));
+}
+
+/// Nobody waits for what another holds ahead and does not ask for.
+#[test]
+fn a_conversion_that_rests_stops_no_other() {
+    let crew = crew(2);
+    let resting = lab_in(&crew, AHEAD_BYTES / 2, 9, |_| Fate::Fine);
+    assert_eq!(resting.take(0).unwrap(), 0);
+    (0..3).for_each(|number| assert_eq!(resting.began.recv_timeout(PATIENCE).unwrap(), number));
+    for bytes in [1, AHEAD_BYTES / 2, HAND_BYTES * 3] {
+        let other = lab_in(&crew, bytes, 5, |_| Fate::Fine);
+        (0..5).for_each(|number| assert_eq!(other.take(number).unwrap(), number));
+        other.end();
+    }
+    resting.end();
+}
+
+#[test]
+fn who_waits_for_room_stops_when_asked() {
+    let crew = crew(2);
+    let holder = lab_in(&crew, HAND_BYTES, 2, |_| Fate::Fine);
+    let held = holder.ahead.take(0, &StopFlag::default()).unwrap();
+    let waiting = lab_in(&crew, HAND_BYTES, 2, |_| Fate::Fine);
+    let stop = StopFlag::default();
+    let setting = stop.clone();
+    let setter = thread::spawn(move || setting.set());
+    assert!(matches!(waiting.ahead.take(0, &stop), Err(WorkError::Stopped)));
+    setter.join().unwrap();
+    waiting.end();
+    drop(held);
+    let next = lab_in(&crew, HAND_BYTES, 1, |_| Fate::Fine);
+    assert_eq!(next.take(0).unwrap(), 0, "who went away holds up nobody");
+    next.end();
+    holder.end();
 }

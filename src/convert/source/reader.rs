@@ -5,8 +5,9 @@ use super::{Message, MessageRef, Recording, SourceError};
 use crate::convert::spent::timed;
 use std::time::Duration;
 
-/// Decompressed chunks are kept up to this size. The two last ones are kept whatever their size.
-const MAX_CACHED_BYTES: usize = 8 << 20;
+/// Decompressed chunks are kept up to this size. The two last ones are kept whatever their size. A segment takes its
+/// messages in the order of the file: what is kept serves the next one, for what frames of both lies in the same chunks.
+const MAX_CACHED_BYTES: usize = 2 << 20;
 const MIN_CACHED_CHUNKS: usize = 2;
 
 /// Reads messages of one recording. Each conversion has its own.

@@ -154,7 +154,7 @@ fn index_columns(number: u64, episode: &PlannedEpisode, fps: u32, frame: u64, ro
 /// A row group on its way: staged row groups, one behind the other.
 struct Group {
     /// One a feature that has a column in a data file.
-    parts: Vec<Part>,
+    parts: Vec<Part<'static>>,
     names: Vec<String>,
     rows: u64,
     bytes: u64,
@@ -195,6 +195,8 @@ impl Group {
             match part {
                 Part::Values(arrays) => read.push((name, arrays)),
                 Part::Spliced(splice) => splice.add(file, number, leaf(file, name)?)?,
+                // Nothing is staged as files.
+                Part::Files(_) => {}
             }
         }
         let batches =

@@ -1,7 +1,7 @@
 //! The metadata of v2.1: lines of JSON, one an episode or a task.
 
 use super::episode_stats::stat_columns;
-use super::meta::warn_skipped;
+use super::meta::{SyncEntry, warn_skipped};
 use super::{AssembleWork, check};
 use crate::lerobot::error::LerobotError;
 use crate::lerobot::json::Ordered;
@@ -12,7 +12,11 @@ use crate::work::StopFlag;
 
 impl AssembleWork {
     /// Writes it, but for `meta/info.json`. Gives the bytes written.
-    pub(super) fn write_lines(&mut self, stop: &StopFlag) -> Result<u64, LerobotError> {
+    pub(super) fn write_lines(
+        &mut self,
+        entries: &[SyncEntry],
+        stop: &StopFlag,
+    ) -> Result<u64, LerobotError> {
         let columns = stat_columns(&self.plan.features);
         let mut episodes = Lines::create(&self.out, EPISODES_KEY)?;
         let mut all_stats = Lines::create(&self.out, STATS_KEY)?;
@@ -43,7 +47,7 @@ impl AssembleWork {
         written += tasks.finish()?;
         self.remove_episodes_beyond()?;
         self.warnings = warnings;
-        Ok(written + self.write_own(stop)?)
+        Ok(written + self.write_own(entries)?)
     }
 
     /// Removes data and video files of an older, larger dataset, and those of videos that there are no more.

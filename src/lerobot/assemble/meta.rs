@@ -33,16 +33,17 @@ pub(in crate::lerobot) struct SyncEntry {
 impl AssembleWork {
     /// Writes all metadata. The dataset is published when it returns.
     pub(super) fn write_meta(&mut self, stop: &StopFlag) -> Result<SegmentDone, LerobotError> {
+        let entries = self.sync_entries(stop)?;
         let mut written = match self.options.version {
-            Version::V30 => self.write_tables(stop)?,
-            Version::V21 => self.write_lines(stop)?,
+            Version::V30 => self.write_tables(&entries, stop)?,
+            Version::V21 => self.write_lines(&entries, stop)?,
         };
         check(stop)?;
         self.prepare()?;
         let info = self.info_bytes()?;
         let mut parts = card::parts(self.out.as_ref(), self.plan.before)?;
         let (skipped, mapping) = (self.options.skipped.clone(), self.options.mapping_text.clone());
-        parts.push(Part { from: self.plan.before, entries: self.sync_entries(stop)?, skipped, mapping });
+        parts.push(Part { from: self.plan.before, entries, skipped, mapping });
         let card = card::card(&parse_json(INFO_KEY, &info)?, &self.plan.tasks, &parts);
         written += card::write(self.out.as_ref(), &card)?;
         written += self.put(INFO_KEY, &info)?;
@@ -50,13 +51,13 @@ impl AssembleWork {
     }
 
     /// The tables of v3.0. Gives the bytes written.
-    fn write_tables(&mut self, stop: &StopFlag) -> Result<u64, LerobotError> {
+    fn write_tables(&mut self, entries: &[SyncEntry], stop: &StopFlag) -> Result<u64, LerobotError> {
         let columns = stat_columns(&self.plan.features);
         let (episode_files, stats, mut written) = self.write_episodes(&columns, stop)?;
         self.remove_beyond(DATA_PATH, self.plan.first_file + self.plan.files)?;
         self.remove_videos_beyond()?;
         self.remove_beyond(EPISODES_PATH, episode_files)?;
-        written += self.write_own(stop)?;
+        written += self.write_own(entries)?;
         // From here on files are replaced that a reader of the dataset as it was may read: each by one that serves it too.
         check(stop)?;
         self.prepare()?;
@@ -66,10 +67,10 @@ impl AssembleWork {
     }
 
     /// What this program says of the batch. Gives the bytes written.
-    pub(super) fn write_own(&self, stop: &StopFlag) -> Result<u64, LerobotError> {
+    pub(super) fn write_own(&self, entries: &[SyncEntry]) -> Result<u64, LerobotError> {
         let own = |key: &str| part_key(key, self.plan.before);
         let mut written = self.put(&own(MAPPING_KEY), self.options.mapping_text.as_bytes())?;
-        written += self.put(&own(SYNC_KEY), &to_json(SYNC_KEY, &self.sync_entries(stop)?)?)?;
+        written += self.put(&own(SYNC_KEY), &to_json(SYNC_KEY, &entries)?)?;
         if self.options.skipped.is_empty() {
             self.out.delete(&own(SKIPPED_KEY))?;
         } else {

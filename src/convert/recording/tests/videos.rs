@@ -133,18 +133,14 @@ fn pictures_that_are_no_video_are_refused_when_the_recording_is_opened() {
 
 #[test]
 fn the_memory_of_pictures_is_used_again() {
-    // Images that become the column as they are, images that stand for several frames and are copied, and a video.
+    // Images of one frame each, images that stand for several frames, and a video.
     for (kind, every_ms) in [(FRONT, 100), (FRONT, 200), (VIDEO, 100)] {
         let mut job = open(&filmed(64, 48, every_ms), &format!("{HEAD}{STATE}{kind}"), 30).unwrap();
         assert_eq!(job.work.segments(), 1);
         // Opening reads a picture too, whose memory is not kept.
         assert_eq!(job.work.member.spares().count(), 0);
         job.work.run(0, &StopFlag::default()).unwrap();
-        assert_eq!(
-            job.work.member.spares().count(),
-            if every_ms == 200 { 2 } else { 1 },
-            "{kind} {every_ms}"
-        );
+        assert_eq!(job.work.member.spares().count(), 1, "{kind} {every_ms}");
     }
 }
 
