@@ -2,6 +2,7 @@
 //!
 //! Each check stands alone, changes nothing that outlasts it, and never takes longer than its limits. It prints nothing.
 
+use crate::convert::video;
 use crate::grace::GraceSettings;
 use crate::pod::{OwnPod, PodError, PodTime};
 use crate::readable;
@@ -241,6 +242,26 @@ pub fn disk(path: &Path) -> Finding {
     }
 }
 
+/// Whether the encoder of videos that is part of this program has its vector code.
+pub fn encoder() -> Finding {
+    const CHECK: &str = "encoder";
+    match video::Code::find() {
+        Err(error) => Finding::bad(CHECK, error, "this program is damaged: build or fetch it anew"),
+        Ok(code) => {
+            let seen = format!("openh264 with {code}");
+            if code == video::Code::Plain {
+                Finding::warning(
+                    CHECK,
+                    seen,
+                    "videos take two to three times as long: install nasm, 'cargo clean -p openh264-sys2', and build again",
+                )
+            } else {
+                Finding::ok(CHECK, seen)
+            }
+        }
+    }
+}
+
 /// Whether this process may have enough files open.
 pub fn limits() -> Finding {
     const CHECK: &str = "limits";
@@ -327,5 +348,8 @@ mod tests {
         assert!(disk(Path::new("/")).seen.contains("free"));
         assert_eq!(disk(Path::new("/no/such/folder")).health, Health::Bad);
         assert!(limits().seen.contains("open files"));
+        let encoder = encoder();
+        assert!(encoder.seen.starts_with("openh264 with "), "{encoder:?}");
+        assert_eq!(encoder.todo.is_some(), encoder.health != Health::Ok, "{encoder:?}");
     }
 }

@@ -66,6 +66,7 @@ pub(super) fn run(args: &DoctorArgs) -> Outcome {
     found.push(runtime.block_on(doctor::grace(own_pod(&args.grace), &args.grace.typed(), &machine)));
     found.push(doctor::disk(&args.disk));
     found.push(doctor::limits());
+    found.push(doctor::encoder());
     if args.json {
         output::json(&found)?;
     } else {

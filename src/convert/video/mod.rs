@@ -5,6 +5,7 @@
 //! every second one, from the first on, can be decoded alone; what does otherwise is an error here, never a damaged file later.
 
 mod cameras;
+mod code;
 mod ffmpeg;
 mod nal;
 mod openh264;
@@ -16,6 +17,7 @@ use super::{StopFlag, WorkError};
 use crate::lerobot::video::{GOP_FRAMES, VideoStream};
 
 pub(crate) use cameras::{Camera, Cameras};
+pub(crate) use code::Code;
 pub use ffmpeg::{FfmpegError, find as find_ffmpeg};
 
 /// Longest and shorter side that openh264 takes, in pixels.
