@@ -8,12 +8,14 @@
 use crate::clock::{Clock, monotonic_ns};
 use crate::executor::Executor;
 use crate::metrics::Metrics;
+use crate::telemetry::{self, TRANSITION};
 use crate::translog::{Line, Translog};
 use crate::worker::board::Board;
+use crate::worker::history::Transition;
 use crate::worker::mailbox::Inbox;
 use crate::worker::vitals::BEAT_INTERVAL_MS;
 use crate::worker::watchdog::{self, Watchdog};
-use roboflow_fsm::effect::{Effects, Exit};
+use roboflow_fsm::effect::{Effects, Exit, Leaf};
 use roboflow_fsm::event::Mode;
 use roboflow_fsm::machine::{Disposition, Reason};
 use roboflow_fsm::{Event, Input, Machine, invariant, step};
@@ -28,6 +30,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(1);
 /// One machine, with what drives it.
 #[derive(Debug)]
 pub struct Driver {
+    /// The process's name, for its log.
+    pub worker: Arc<str>,
     /// Its number in the process, from 0.
     pub number: u32,
     /// The machine.
@@ -53,7 +57,6 @@ pub struct Driver {
 impl Driver {
     /// Drives the machine until it exits.
     pub fn run(mut self) -> Exit {
-        let _span = tracing::info_span!("machine", machine = self.number).entered();
         loop {
             self.board.beats(self.number, self.clock.now_ms());
             let wait = self.machine.wake_at_ms().map_or(LONGEST_WAIT, |at_ms| self.clock.until(at_ms));
@@ -66,16 +69,24 @@ impl Driver {
             self.step(input.unwrap_or(Input::Tick));
             if let Some(exit) = self.machine.exit() {
                 self.time_the_stop(exit);
+                let _context = self.context().entered();
                 tracing::info!(?exit, tally = ?self.machine.tally(), "the machine has ended");
                 return exit;
             }
         }
     }
 
+    /// What the machine's lines are said in, as it stands now.
+    fn context(&self) -> tracing::Span {
+        let held = self.machine.held().map(|held| (held.job, held.epoch));
+        telemetry::machine(&self.worker, self.number, self.machine.leaf(), held)
+    }
+
     fn step(&mut self, input: Input) {
         let event = Event { at_ms: self.clock.now_ms(), dice: rand::random(), input };
         let before = self.machine.clone();
         let effects = step(&mut self.machine, event.clone());
+        let _context = self.context().entered();
         self.metrics.steps.inc();
         if self.machine.mode().is_some() {
             self.stop_at_ms.get_or_insert(event.at_ms);
@@ -85,7 +96,8 @@ impl Driver {
         }
         self.judge(&before, &event, &effects);
         self.board.stands(self.number, event.at_ms, &self.machine);
-        self.board.history.stepped(self.number, event.at_ms, event.name(), &self.machine);
+        let taken = self.board.history.stepped(self.number, event.at_ms, event.name(), &self.machine);
+        taken.iter().for_each(tell);
         if self.machine.exit() == Some(Exit::LeftToLease) {
             let held = self.machine.held().map(|held| (held.job, held.epoch));
             watchdog::tell_what_is_left(self.number, before.leaf(), held, before.settings().lease_ms);
@@ -129,12 +141,8 @@ impl Driver {
 
     fn write_down(&mut self, before: &Machine, event: Event, effects: &Effects) {
         let (from, to) = (before.leaf(), self.machine.leaf());
-        if from == to && effects.is_empty() {
-            tracing::trace!(event = event.name(), state = to.name(), "stayed");
-        } else {
-            let effects: Vec<&str> = effects.iter().map(|effect| effect.name()).collect();
-            tracing::debug!(event = event.name(), from = from.name(), to = to.name(), ?effects, "stepped");
-        }
+        let names = || effects.iter().map(|effect| effect.name()).collect::<Vec<_>>();
+        tracing::trace!(event = event.name(), effects = ?names(), "stepped");
         let Some(log) = &self.translog else { return };
         let line = Line {
             machine: self.number,
@@ -151,5 +159,16 @@ impl Driver {
             tracing::error!(%error, "the transition log ends here");
             self.translog = None;
         }
+    }
+}
+
+/// One line a transition. That an empty queue was looked at is no news: it is, again and again.
+fn tell(taken: &Transition) {
+    let Transition { number, from, to, cause, dwell_ms, .. } = *taken;
+    let (from_name, to_name) = (from.name(), to.name());
+    if matches!((from, to), (Leaf::Idle, Leaf::Claiming) | (Leaf::Claiming, Leaf::Idle)) {
+        tracing::debug!(target: TRANSITION, number, from = from_name, to = to_name, cause, dwell_ms, "transition");
+    } else {
+        tracing::info!(target: TRANSITION, number, from = from_name, to = to_name, cause, dwell_ms, "transition");
     }
 }

@@ -21,6 +21,7 @@ use roboflow_fsm::id::{Epoch, JobId, RequestId};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::StoreSide;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 /// The job in hand: set by the claim that won it, read when it is converted, checkpointed and handed back.
 #[derive(Debug, Clone, Default)]
@@ -62,17 +63,16 @@ impl Executor {
 
     /// Carries one effect out, or starts it.
     pub fn execute(&mut self, effect: Effect) {
-        let _span = tracing::debug_span!("effect", name = effect.name()).entered();
         match effect {
             Effect::Claim { id, nonce } => {
                 self.metrics.claims.inc();
                 let owed = self.owed(&effect, id);
-                self.runtime.spawn(self.store.clone().claim(owed, nonce));
+                self.spawn(self.store.clone().claim(owed, nonce));
             }
             Effect::ResolveClaim { id, nonce } => {
                 self.metrics.claim_resolutions.inc();
                 let owed = self.owed(&effect, id);
-                self.runtime.spawn(self.store.clone().resolve_claim(owed, nonce));
+                self.spawn(self.store.clone().resolve_claim(owed, nonce));
             }
             Effect::Convert { id, job, epoch, segment } => {
                 self.metrics.conversions.inc();
@@ -85,19 +85,19 @@ impl Executor {
             Effect::Checkpoint { id, nonce, job, epoch, segments_done } => {
                 self.metrics.checkpoints.inc();
                 let owed = self.owed(&effect, id);
-                self.runtime.spawn(self.store.clone().checkpoint(owed, nonce, (job, epoch), segments_done));
+                self.spawn(self.store.clone().checkpoint(owed, nonce, (job, epoch), segments_done));
             }
             Effect::Complete { id, nonce, job, epoch, segments_done } => {
                 self.metrics.completions.inc();
                 let owed = self.owed(&effect, id);
-                self.runtime.spawn(self.store.clone().complete(owed, nonce, (job, epoch), segments_done));
+                self.spawn(self.store.clone().complete(owed, nonce, (job, epoch), segments_done));
             }
             Effect::Release { id, nonce, ref hand_back, ref farewell } => {
                 self.metrics.releases.inc();
                 self.conversion.close();
                 let owed = self.owed(&effect, id);
                 let release = self.store.clone().release(owed, nonce, hand_back.clone(), farewell.clone());
-                self.runtime.spawn(release);
+                self.spawn(release);
             }
             Effect::StopRenewing => {
                 self.metrics.stop_renewings.inc();
@@ -109,6 +109,11 @@ impl Executor {
                 tracing::debug!(machine = self.machine, ?outcome, "the machine is done");
             }
         }
+    }
+
+    /// Runs a store operation, which speaks for the machine as it stands now.
+    fn spawn(&self, operation: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(operation.in_current_span());
     }
 
     fn stop_renewing(&mut self) {
@@ -129,7 +134,8 @@ impl Executor {
             self.store.mailbox().answer(input);
             return;
         };
-        self.conversion.run(Order { id, assignment, segment });
+        let context = tracing::Span::current();
+        self.conversion.run(Order { id, assignment, segment, context });
     }
 }
 

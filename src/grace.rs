@@ -122,9 +122,9 @@ impl TimeKeeper {
             return;
         }
         let (keeper, inputs) = (Arc::clone(self), inputs.clone());
-        let begun = Instant::now();
+        let (begun, context) = (Instant::now(), tracing::Span::current());
         let started = thread::Builder::new().name("time-left".to_owned()).spawn(move || {
-            keeper.tell(&inputs, begun);
+            context.in_scope(|| keeper.tell(&inputs, begun));
         });
         if let Err(error) = started {
             tracing::warn!(%error, "the time left is not asked for: the configured budgets hold");

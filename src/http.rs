@@ -64,7 +64,10 @@ impl Server {
         let Listeners { tcp, address, unix, socket } = listeners;
         let (stop, stopped) = watch::channel(false);
         let shared = routes::shared(surface);
+        // All of its tasks run on this one thread, and say what they say for the process that started it.
+        let context = tracing::Span::current();
         let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
+            let _context = context.entered();
             runtime.block_on(accept::serve(tcp, unix, shared, stopped));
             runtime.shutdown_timeout(LINGER);
         })?;

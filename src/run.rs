@@ -84,7 +84,7 @@ struct Plan {
 pub fn run(request: Request, log: &LogArgs, signals: &Stream) -> Outcome {
     let clock = Clock::start();
     let bars = telemetry::stderr_is_terminal().then(MultiProgress::new);
-    let level = if bars.is_some() { "warn" } else { "info" };
+    let level = if bars.is_some() { "warn" } else { telemetry::FOR_A_RUN };
     log.start(level, bars.clone().unwrap_or_default())?;
     let plan = Plan::make(&request)?;
     if plan.output.is_complete(&plan.note) {

@@ -150,13 +150,17 @@ impl Scanner {
         let house = House::new(parts.queue, parts.runtime, parts.places, keep_ms, Arc::clone(&parts.metrics));
         let crew = Crew { leader: leader.clone(), gone, metrics: parts.metrics };
         let (keeper, guard) = (crew.clone(), Guard(ender.clone()));
+        let context = tracing::Span::current();
+        let keeping = context.clone();
         thread::Builder::new().name("house".to_owned()).spawn(move || {
             let _guard = guard;
-            keeper.keep(house);
+            keeping.in_scope(|| keeper.keep(house));
         })?;
         if let Some((scan, _, pace)) = scan {
             let guard = Guard(ender.clone());
-            thread::Builder::new().name("scan".to_owned()).spawn(move || crew.scan(scan, pace, &guard.0))?;
+            thread::Builder::new()
+                .name("scan".to_owned())
+                .spawn(move || context.in_scope(|| crew.scan(scan, pace, &guard.0)))?;
         }
         Ok(Self {
             leader,

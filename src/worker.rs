@@ -30,6 +30,7 @@ use crate::error::{Class, Classified};
 use crate::executor::{Executor, StoreParts};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::telemetry;
 use crate::translog::{self, Translog, TranslogError};
 use board::Board;
 use conversion::{Conversion, ConversionThread, Note, Opener};
@@ -107,6 +108,8 @@ pub struct Inputs {
     clock: Clock,
     force_after_ms: u64,
     metrics: Arc<Metrics>,
+    /// What is said of the process as a whole.
+    context: tracing::Span,
 }
 
 impl Inputs {
@@ -115,7 +118,7 @@ impl Inputs {
         match input {
             Input::Signal(signal) => {
                 self.metrics.signals.inc();
-                tracing::info!(signal = input.name(), "asked to stop");
+                self.context.in_scope(|| tracing::info!(signal = input.name(), "asked to stop"));
                 if *signal != Signal::Usr1 {
                     self.arm();
                 }
@@ -169,8 +172,9 @@ impl Worker {
         let translog =
             config.transition_log.as_deref().map(|path| Translog::create(path, &head)).transpose()?;
         let board = Arc::new(Board::new(config.machines));
-        let shown = Arc::clone(&board);
-        let watchdog = Watchdog::start(parts.clock, move || (parts.bite)(&shown))?;
+        let context = telemetry::process(&config.label);
+        let (shown, biting) = (Arc::clone(&board), context.clone());
+        let watchdog = Watchdog::start(parts.clock, move || biting.in_scope(|| (parts.bite)(&shown)))?;
         let (mailboxes, inboxes): (Vec<Mailbox>, Vec<Inbox>) =
             (0..config.machines).map(|_| mailbox(Arc::clone(&parts.metrics))).unzip();
         let lease = Lease::start(
@@ -192,6 +196,7 @@ impl Worker {
             clock: parts.clock,
             force_after_ms: settings.force_after_ms,
             metrics: Arc::clone(&parts.metrics),
+            context,
         };
         let (running, ended) = bounded(0);
         let (reserve, drivers) = (Arc::<Reserve>::default(), Vec::new());
@@ -216,6 +221,7 @@ impl Worker {
                 reserve: Arc::clone(&worker.reserve),
             };
             worker.drive(Driver {
+                worker: config.label.as_str().into(),
                 number,
                 machine: Machine::new(settings.clone()),
                 inbox,
@@ -235,7 +241,9 @@ impl Worker {
     fn drive(&mut self, driver: Driver) -> io::Result<()> {
         let guard = FaultGuard { inputs: self.inputs.clone(), _running: self.running.clone() };
         let name = format!("machine-{}", driver.number);
+        let context = self.inputs.context.clone();
         let thread = thread::Builder::new().name(name).spawn(move || {
+            let _context = context.entered();
             let _guard = guard;
             driver.run()
         })?;

@@ -53,10 +53,14 @@ impl Lab {
 
     /// What `jobs list` gives for an output.
     pub(crate) fn jobs(&self, out: &str) -> Vec<Value> {
-        let listed = self.run(&format!("jobs list --out {out} --json"));
-        listed.expect_code(0);
-        serde_json::from_str(&listed.stdout).unwrap()
+        listed(&self.run(&format!("jobs list --out {out} --json")))
     }
+}
+
+/// The jobs that a `jobs list --json` gave.
+pub(crate) fn listed(ended: &Ended) -> Vec<Value> {
+    ended.expect_code(0);
+    serde_json::from_str(&ended.stdout).unwrap()
 }
 
 /// A recording that takes seconds to convert in a build without optimisation.

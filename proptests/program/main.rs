@@ -18,6 +18,7 @@ mod inspect;
 mod lab;
 mod launch;
 mod leases;
+mod logs;
 mod memory;
 mod pod;
 mod replay;

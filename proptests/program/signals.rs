@@ -186,17 +186,21 @@ fn usr1_finishes_the_job_in_hand_and_claims_no_other() {
 }
 
 /// Holds the queue's write lock, as a process that hangs in a transaction would.
-struct Locked(rusqlite::Connection);
+pub(crate) struct Locked(rusqlite::Connection);
 
 impl Locked {
     fn new(lab: &Lab) -> Self {
-        let connection = rusqlite::Connection::open(lab.path("set/.roboflow/queue.db")).unwrap();
+        Self::at(&lab.path("set/.roboflow/queue.db"))
+    }
+
+    pub(crate) fn at(queue: &Path) -> Self {
+        let connection = rusqlite::Connection::open(queue).unwrap();
         connection.busy_timeout(Duration::from_secs(60)).unwrap();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         Self(connection)
     }
 
-    fn unlock(self) {
+    pub(crate) fn unlock(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
     }
 }
@@ -262,7 +266,8 @@ fn pitfall_07_a_drain_that_wedges_is_ended_by_the_watchdog_with_75() {
     running.signal(Signal::TERM);
     let ended = running.wait();
     ended.expect_code(75);
-    assert!(ended.stderr.contains("the drain did not end in time"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("the drain did not end in time").count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("state=\""), "{}", ended.stderr);
 }
 
 #[test]

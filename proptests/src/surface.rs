@@ -94,6 +94,18 @@ impl Served {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Sends a request and reads the head of its answer, whose body may never end.
+    pub fn head_of(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0u8; 1];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            head.extend(byte);
+        }
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
     /// Stops it.
     pub fn stop(&mut self) {
         self.server = None;

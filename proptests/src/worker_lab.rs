@@ -25,6 +25,7 @@ use roboflow::worker::lease::Home;
 use roboflow::worker::{Assignment, Parts, Worker};
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -284,6 +285,11 @@ impl WorkerLab {
         };
         let jobs: Vec<NewJob> = (0..jobs).map(job).collect();
         self.ask(self.queue.submit(&batch, &jobs)).unwrap();
+    }
+
+    /// From now on a worker writes its steps here: the lab does not see them.
+    pub fn log_into(&mut self, path: PathBuf) {
+        self.config.transition_log = Some(path);
     }
 
     /// Starts the worker: its jobs have so many segments, each done by `segment`.

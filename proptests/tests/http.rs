@@ -1,15 +1,15 @@
-//! The HTTP surface over a real port: each endpoint in each state of the machine, who may drain, and what clients that are
-//! slow, greedy or many can do. They can do nothing to the worker.
+//! The HTTP surface over a real port: who may drain, and what clients that are slow, greedy or many can do. They can do nothing
+//! to the worker. What it tells in which state stands in `http_states.rs`.
 
 #![expect(clippy::indexing_slicing, reason = "what cannot be done is a failed test")]
 
+use roboflow::fsm::Settings;
 use roboflow::fsm::effect::Exit;
-use roboflow::fsm::event::{Mode, Signal};
-use roboflow::fsm::{Input, Settings};
+use roboflow::fsm::event::Signal;
 use roboflow::http::client::{Place, ask};
 use roboflow::http::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_LIMIT};
 use roboflow_proptests::surface::Served;
-use roboflow_proptests::worker_lab::{DONE, Gate, Latch, WorkerLab, quick, signal};
+use roboflow_proptests::worker_lab::{DONE, Latch, WorkerLab, quick, signal};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,123 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// The leaf that machine 0 stands in, as the surface tells it.
-fn leaf(served: &Served) -> String {
-    served.json("/health")["machines"][0]["leaf"].as_str().unwrap_or_default().to_owned()
-}
-
-fn until_leaf(lab: &WorkerLab, served: &Served, wanted: &str) {
-    lab.until(wanted, || leaf(served) == wanted);
-}
-
-/// Everything that is asked for, while machine 0 stands still in a leaf.
-#[track_caller]
-fn stands(served: &Served, state: &str, is_ready: bool) {
-    let health = served.json("/health");
-    let machine = &health["machines"][0];
-    assert_eq!(machine["state"], state, "{health}");
-    assert_eq!(machine["stopping"] == Value::Null, is_ready, "{health}");
-    assert_eq!((&health["live"], &health["ready"]), (&true.into(), &is_ready.into()), "{health}");
-    assert_eq!(health["status"], if is_ready { "ready" } else { "draining" }, "{health}");
-    for (path, yes) in
-        [("/health/live", true), ("/livez", true), ("/health/ready", is_ready), ("/readyz", is_ready)]
-    {
-        let answer = served.get(path);
-        assert_eq!(answer.status, if yes { 200 } else { 503 }, "{path} in {state}: {}", answer.body);
-        assert_eq!(answer.body == "ok\n", yes, "{path} in {state}: {}", answer.body);
-    }
-    let metrics = served.get("/metrics").body;
-    let shown: Vec<&str> = metrics
-        .lines()
-        .filter(|line| line.starts_with("roboflow_machine_state{") && line.ends_with(" 1.0"))
-        .collect();
-    assert_eq!(shown, [format!("roboflow_machine_state{{machine=\"0\",state=\"{state}\"}} 1.0")]);
-    let ready = if is_ready { "roboflow_ready 1.0" } else { "roboflow_ready 0.0" };
-    assert!(metrics.lines().any(|line| line == ready), "{ready} is missing in {state}");
-}
-
-#[test]
-fn pitfall_35_each_endpoint_tells_each_state_of_the_machine() {
-    let lab = WorkerLab::new(1, Settings { finish_if_fits: false, ..quick() });
-    let mut served = Served::of(&lab);
-    assert_eq!((served.status("/health/live"), served.status("/health/ready")), (200, 503));
-    assert_eq!(served.json("/health")["status"], "starting");
-    assert_eq!(served.post("/drain").status, 503, "there is nothing to drain yet");
-
-    lab.lease_gate(Gate::Held);
-    let never = Latch::default();
-    let worker = lab.start(3, move |segment, stop| {
-        if segment > 0 {
-            never.wait_or_stop(stop)?;
-        }
-        Ok(DONE)
-    });
-    served.health.works(Arc::new(worker.vitals()));
-    assert_eq!(served.json("/health")["status"], "starting");
-    assert!(served.get("/readyz").body.contains("first renewal"), "{}", served.get("/readyz").body);
-    lab.lease_gate(Gate::Open);
-    lab.until("the first renewal", || served.status("/readyz") == 200);
-
-    lab.until_step("Claim:Empty");
-    lab.gate(Gate::Held);
-    until_leaf(&lab, &served, "Idle");
-    stands(&served, "Idle", true);
-    lab.submit(1);
-    lab.until_held();
-    until_leaf(&lab, &served, "Claiming");
-    stands(&served, "Claiming", true);
-    lab.gate(Gate::Open);
-    lab.until("a second segment", || lab.effects("Convert") >= 2);
-    until_leaf(&lab, &served, "Processing");
-    stands(&served, "Processing", true);
-    lab.gate(Gate::Held);
-    assert_eq!(served.post("/drain?mode=interrupt").status, 202);
-    until_leaf(&lab, &served, "Finishing");
-    stands(&served, "Draining", false);
-    // Harder: the segment is cancelled, and nothing is left to be saved before the release, which the gate holds.
-    worker.inputs().send(&Input::Drain(Mode::Abort));
-    until_leaf(&lab, &served, "Releasing");
-    stands(&served, "Releasing", false);
-    lab.gate(Gate::Open);
-    assert_eq!(worker.join().0, Exit::Clean);
-    stands(&served, "Exited", false);
-    let metrics = served.get("/metrics").body;
-    for line in [
-        "roboflow_jobs_total{machine=\"0\",outcome=\"released\"} 1",
-        "roboflow_shutdown_seconds_count{rung=\"abort\"} 1",
-        "roboflow_frames_total 100",
-        "roboflow_invariant_violations_total 0",
-    ] {
-        assert!(metrics.lines().any(|shown| shown == line), "{line} is missing in\n{metrics}");
-    }
-    served.stop();
-    assert!(TcpStream::connect(served.address).is_err(), "it stops when it is told to");
-}
-
-#[test]
-fn a_checkpoint_in_flight_is_told_and_a_drain_by_name_finishes_the_job() {
-    let lab = WorkerLab::new(1, quick());
-    let served = Served::of(&lab);
-    let latch = Latch::default();
-    let held = latch.clone();
-    let worker = lab.start(2, move |_, stop| held.wait_or_stop(stop).map(|()| DONE));
-    served.health.works(Arc::new(worker.vitals()));
-    lab.submit(1);
-    lab.until_step("Convert");
-    lab.gate(Gate::Held);
-    latch.open();
-    until_leaf(&lab, &served, "Checkpointing");
-    stands(&served, "Checkpointing", true);
-    assert_eq!(served.post("/drain").status, 202);
-    lab.until("the drain", || served.status("/readyz") == 503);
-    stands(&served, "Draining", false);
-    assert_eq!(served.json("/health")["machines"][0]["leaf"], "Saving");
-    assert_eq!(served.json("/health")["machines"][0]["stopping"], "finish");
-    lab.gate(Gate::Open);
-    assert_eq!(worker.join().0, Exit::Clean);
-    assert_eq!(lab.metrics.jobs_completed.get(), 1, "it was finished, not given back");
-}
 
 #[test]
 fn pitfall_31_readiness_ends_in_the_step_that_begins_draining_and_liveness_does_not() {
@@ -211,8 +94,39 @@ fn requests_that_are_too_large_wrong_or_for_nothing_are_refused() {
     assert!(raw(&served, &["nonsense"]).contains("400"));
     let missing = served.get("/");
     assert!(missing.status == 404 && missing.body.contains("/health/ready"), "{missing:?}");
-    assert_eq!(served.post("/metrics").status, 405);
+    for (request, allowed) in [("POST /metrics", "allow: GET, HEAD"), ("GET /drain", "allow: POST")] {
+        let answer = served.head_of(&format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        assert!(
+            answer.starts_with("HTTP/1.1 405") && answer.to_lowercase().contains(&allowed.to_lowercase()),
+            "{answer}"
+        );
+    }
     assert_eq!(served.status("/livez"), 200);
+}
+
+/// A body that is announced without its length, and never ends: nothing is read of it, and the connection ends.
+#[test]
+fn a_body_without_an_end_is_not_waited_for() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    let head = "POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let begun = Instant::now();
+    let answer = served.send(format!("{head}ffffffff\r\n{}", "x".repeat(100_000)).as_bytes());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(begun.elapsed() < HEAD_LIMIT * 4, "{:?}", begun.elapsed());
+    assert_eq!(served.status("/livez"), 200);
+}
+
+#[test]
+fn a_probe_may_ask_for_the_head_alone() {
+    let lab = WorkerLab::new(1, quick());
+    let served = Served::of(&lab);
+    for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/metrics", "200"), ("/nothing", "404")] {
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = served.send(request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{path} has a body: {answer}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::scanner::{End, Pace, Parts, Scanner};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::storage::{self, Places};
+use crate::telemetry;
 use crate::work::StopFlag;
 use clap::Args;
 use indicatif::MultiProgress;
@@ -116,6 +117,8 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
         args.name.clone(),
     )
     .or_exit(Code::Config)?;
+    let context = telemetry::process(&config.leader.label);
+    let _context = context.enter();
     let place = args.store.required(None)?;
     let attempts = config::max_attempts(args.limit).or_exit(Code::Config)?;
     let settings = args.store.queue_settings(config::limited(attempts))?;
@@ -156,9 +159,9 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
     };
     let scanner = Scanner::start(parts, scan, config.keep_receipts, config.leader).or_exit(Code::Fault)?;
     health.works(Arc::new(scanner.vitals()));
-    let (stopper, again) = (scanner.stopper(), signals.clone());
+    let (stopper, again, delivering) = (scanner.stopper(), signals.clone(), context.clone());
     signals.deliver_to(Arc::new(move |signal| {
-        tracing::info!(signal = ?signal, "asked to stop");
+        delivering.in_scope(|| tracing::info!(signal = ?signal, "asked to stop"));
         // Whoever asks twice does not wait for the lead to be handed over.
         again.leave_at_once(LeaveCode::Clean);
         stopper.stop();

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::pod::{OwnPod, PodError};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
+use crate::telemetry;
 use crate::work::StopFlag;
 use clap::Args;
 use indicatif::MultiProgress;
@@ -61,6 +62,8 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     log.start("info", MultiProgress::new())?;
     let config = WorkerConfig::build(args.workers, &args.stop, &args.tune, Defaults::worker())
         .or_exit(Code::Config)?;
+    let context = telemetry::process(&config.label);
+    let _context = context.enter();
     let grace = args.grace.settings(&config.settings).or_exit(Code::Config)?;
     let pod = own_pod(&args.grace).unwrap_or_else(|error| {
         tracing::warn!(%error, "the own pod cannot be asked for: --grace holds, if it is given");
@@ -91,10 +94,11 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     health.works(Arc::new(worker.vitals()));
     let inputs = worker.inputs();
     let keeper = TimeKeeper::new(grace, pod, worker.reserve());
+    let delivering = context.clone();
     signals.deliver_to(Arc::new(move |signal| {
         inputs.send(&Input::Signal(signal));
         if signal != Signal::Usr1 {
-            keeper.stop_was_asked(&inputs);
+            delivering.in_scope(|| keeper.stop_was_asked(&inputs));
         }
     }));
     tracing::info!(store = %place, workers = args.workers, "working until asked to stop");

@@ -166,3 +166,24 @@ async fn route(router: &mut Router, request: Request<Body>) -> Response<Body> {
         Err(never) => match never {},
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::future::pending;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_at_its_age_whatever_it_does() {
+        let (near, mut far) = duplex(1024);
+        let never = get(async || pending::<&'static str>().await);
+        let begun = Instant::now();
+        let serving = tokio::spawn(converse(near, Peer::Socket, Router::new().route("/", never)));
+        far.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        serving.await.unwrap();
+        assert!(begun.elapsed() >= AGE_MAX && begun.elapsed() < AGE_MAX * 2, "{:?}", begun.elapsed());
+        assert_eq!(far.read(&mut [0u8; 16]).await.unwrap(), 0, "closed, without an answer");
+    }
+}

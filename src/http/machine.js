@@ -14,6 +14,7 @@
   for (const edge of edges) for (const hop of edge.dataset.hops.split(";")) edgeOf.set(hop, edge);
   const machines = new Map();
   let shown = 0;
+  let looked = "";
   let instance = null;
   let offset = 0;
 
@@ -30,6 +31,17 @@
     return minutes < 60 ? `${minutes} min ${Math.floor((ms % 60000) / 1000)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   };
   const now = () => performance.now() + offset;
+
+  // Where the drawing is wider than the window, as on a phone: to what is lit, once it is another one.
+  const look = (machine) => {
+    const lit = `${shown} ${machine.leaf}`;
+    if (lit === looked) return;
+    looked = lit;
+    const picture = byId("picture");
+    const window = picture.getBoundingClientRect();
+    const leaf = leaves.get(machine.leaf).getBoundingClientRect();
+    picture.scrollLeft += leaf.left + leaf.width / 2 - window.left - window.width / 2;
+  };
 
   const light = () => {
     const machine = machines.get(shown);
@@ -62,6 +74,7 @@
       const hops = edge.dataset.hops.split(";").map((hop) => hop.split("|"));
       edge.classList.toggle("dim", !hops.some(([from, , to]) => open(from) && reach.has(to)));
     }
+    look(machine);
     const stopping = machine.stopping ? `, asked to stop: ${machine.stopping}` : "";
     byId("now").textContent = `Machine ${shown} is ${machine.state === machine.leaf ? machine.leaf : `${machine.state} (${machine.leaf})`}${stopping}`;
   };

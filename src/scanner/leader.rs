@@ -93,7 +93,9 @@ impl Leader {
         });
         let holder = Uuid::new_v4();
         let handle = Self { shared: Arc::clone(&shared) };
+        let context = tracing::Span::current();
         thread::Builder::new().name("lead".to_owned()).spawn(move || {
+            let _context = context.entered();
             let tasks: Vec<_> = (0..)
                 .zip(roles)
                 .map(|(seat, role)| {

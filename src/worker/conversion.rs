@@ -43,6 +43,8 @@ pub struct Order {
     pub assignment: Arc<Assignment>,
     /// Which segment, from 0.
     pub segment: u32,
+    /// What its lines are said in.
+    pub context: tracing::Span,
 }
 
 #[derive(Debug)]
@@ -182,6 +184,7 @@ impl ConversionThread {
                     open = None;
                 }
                 Command::Run(order) => {
+                    let _context = order.context.enter();
                     let started = Instant::now();
                     let ran = catch_unwind(AssertUnwindSafe(|| {
                         self.run(&mut open, &order).map_err(|error| meant(error, &order.assignment.stop))

@@ -47,7 +47,7 @@ pub struct Film {
 }
 
 impl Film {
-    fn takes(&mut self, at_ms: u64, (from, cause, to): Edge) {
+    fn takes(&mut self, at_ms: u64, (from, cause, to): Edge) -> Transition {
         *self.edges.entry((from, cause, to)).or_default() += 1;
         self.count += 1;
         let dwell_ms = at_ms.saturating_sub(self.since_ms);
@@ -55,7 +55,9 @@ impl Film {
         if self.last.len() >= TRANSITIONS_KEPT {
             self.last.pop_front();
         }
-        self.last.push_back(Transition { number: self.count, at_ms, from, to, cause, dwell_ms });
+        let transition = Transition { number: self.count, at_ms, from, to, cause, dwell_ms };
+        self.last.push_back(transition);
+        transition
     }
 }
 
@@ -72,11 +74,18 @@ impl History {
         Self { films: Mutex::new(vec![Film::default(); machines as usize]), changed: watch::Sender::new(()) }
     }
 
-    /// Notes where the last step of a machine led, if anywhere. Never blocks on a reader for longer than a copy takes.
-    pub fn stepped(&self, number: u32, at_ms: u64, event: &'static str, machine: &Machine) {
+    /// Notes where the last step of a machine led, if anywhere, and gives it back. Never blocks on a reader for longer than
+    /// a copy takes.
+    pub fn stepped(
+        &self,
+        number: u32,
+        at_ms: u64,
+        event: &'static str,
+        machine: &Machine,
+    ) -> Vec<Transition> {
         let trail = machine.trail();
         if trail.len() < 2 {
-            return;
+            return Vec::new();
         }
         // An ignored event moves nothing; if the step moved, time did.
         let mut cause = match machine.last_disposition() {
@@ -84,13 +93,15 @@ impl History {
             _ => event,
         };
         let mut films = self.films.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(film) = films.get_mut(number as usize) else { return };
+        let Some(film) = films.get_mut(number as usize) else { return Vec::new() };
+        let mut taken = Vec::with_capacity(trail.len() - 1);
         for (from, to) in trail.iter().zip(trail.iter().skip(1)) {
-            film.takes(at_ms, (*from, cause, *to));
+            taken.push(film.takes(at_ms, (*from, cause, *to)));
             cause = AT_ONCE;
         }
         drop(films);
         self.changed.send_replace(());
+        taken
     }
 
     /// All films, by the machines' numbers.

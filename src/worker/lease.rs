@@ -10,6 +10,7 @@ use crate::config;
 use crate::metrics::Metrics;
 use crate::queue::{HeartbeatNote, Queue, QueueError, Renewal, WorkerInfo};
 use crate::reaper::Reaper;
+use crate::telemetry;
 use roboflow_fsm::id::Generation;
 use roboflow_fsm::{Input, policy};
 use std::collections::VecDeque;
@@ -119,7 +120,9 @@ impl Lease {
             metrics,
         });
         let renewer = Renewer { shared: Arc::clone(&shared), queue, mailboxes, board, registered: false };
+        let context = telemetry::process(&shared.settings.pod);
         thread::Builder::new().name("lease".to_owned()).spawn(move || {
+            let _context = context.entered();
             runtime.block_on(async move {
                 let reaping = tokio::spawn(reaper.run());
                 renewer.run().await;

@@ -76,7 +76,7 @@ impl Operated for Vitals {
     }
 
     fn drain(&self, mode: Mode) {
-        tracing::info!(?mode, "asked to drain");
+        self.inputs.context.in_scope(|| tracing::info!(?mode, "asked to drain"));
         self.inputs.send(&Input::Drain(mode));
     }
 }

@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 const COLUMN: i32 = 230;
 /// From the middle of a row to that of the next.
 const ROW: i32 = 290;
+/// The same to a leaf that has no group around it: no edges cross there.
+const ROW_OF_ONE: i32 = 150;
 /// Of the drawing, around everything.
 const MARGIN: i32 = 24;
 /// Of a leaf.
@@ -36,7 +38,7 @@ font:15px system-ui,sans-serif}\
 @media(prefers-color-scheme:dark){svg.machine{--ink:#e8ecf3;--soft:#a3adbd;--line:#5a6576;--box:#1b212c;--group:#141922;--edge:#8e9aad;\
 --lit:#4b9bff;--lit-ink:#07121f}}\
 svg.machine .group rect{fill:var(--group);stroke:var(--line)}\
-svg.machine .group text{fill:var(--soft);font-size:14px}\
+svg.machine .name{fill:var(--soft);font-size:14px;paint-order:stroke;stroke:var(--group);stroke-width:5px}\
 svg.machine .leaf rect{fill:var(--box);stroke:var(--line);stroke-width:1.5}\
 svg.machine .leaf text{fill:var(--ink);text-anchor:middle;dominant-baseline:central}\
 svg.machine .edge path{fill:none;stroke:var(--edge);stroke-width:1.5}\
@@ -70,6 +72,15 @@ impl Box {
     }
 }
 
+impl Box {
+    /// Where an edge to what stands close below leaves this box, which is much wider: a little aside of it.
+    fn door_to(self, below: Self) -> Self {
+        let bottom = self.y + self.height / 2;
+        let is_close = below.y > bottom && below.y - bottom < ROW / 2;
+        if is_close { Self { x: below.x - COLUMN / 2, y: bottom, width: 0, height: 0 } } else { self }
+    }
+}
+
 /// Where everything stands.
 struct Layout {
     leaves: BTreeMap<Leaf, Box>,
@@ -86,12 +97,19 @@ impl Layout {
         let first_x = MARGIN + DEPTH * PAD + WIDTH / 2;
         let first_y = MARGIN + DEPTH * PAD_ABOVE + HEIGHT / 2;
         let at = |count: usize| i32::try_from(count).unwrap_or(0);
+        let mut y = first_y;
         for (row, tree) in trees.iter().enumerate() {
             let members = members(tree);
-            // A leaf without a group stands below the last of its row, which is what leads to it.
-            let skipped = if members.len() == 1 { columns - 1 } else { 0 };
+            let is_one = members.len() == 1;
+            y += match (row, is_one) {
+                (0, _) => 0,
+                (_, true) => ROW_OF_ONE,
+                (_, false) => ROW,
+            };
+            // A leaf without a group stands below the last of the row above, which is what leads to it.
+            let skipped = if is_one { columns - 1 } else { 0 };
             for (column, leaf) in members.into_iter().enumerate() {
-                let (x, y) = (first_x + at(column + skipped) * COLUMN, first_y + at(row) * ROW);
+                let x = first_x + at(column + skipped) * COLUMN;
                 leaves.insert(leaf, Box { x, y, width: WIDTH, height: HEIGHT });
             }
         }
@@ -99,7 +117,7 @@ impl Layout {
             leaves,
             groups: Vec::new(),
             width: first_x + at(columns - 1) * COLUMN + WIDTH / 2 + DEPTH * PAD + MARGIN,
-            height: first_y + at(trees.len() - 1) * ROW + HEIGHT / 2 + MARGIN,
+            height: y + HEIGHT / 2 + MARGIN,
         };
         trees.iter().for_each(|tree| layout.surround(tree));
         layout
@@ -154,19 +172,23 @@ pub(super) fn render(edges: &Edges, table: &Table) -> String {
     for (group, place) in &layout.groups {
         let (left, top) = (place.x - place.width / 2, place.y - place.height / 2);
         text.push_str(&format!(
-            "<g class=\"group\" data-group=\"{name}\"><rect x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" rx=\"12\"/>\
-             <text x=\"{}\" y=\"{}\">{name}</text></g>\n",
+            "<g class=\"group\" data-group=\"{}\"><rect x=\"{left}\" y=\"{top}\" width=\"{}\" height=\"{}\" rx=\"12\"/></g>\n",
+            group.name(),
             place.width,
             place.height,
-            left + PAD,
-            top + PAD_ABOVE / 2 + 5,
-            name = group.name(),
         ));
     }
     for (number, (from, to, label)) in picture.edges.iter().enumerate() {
         if let (Some(start), Some(end)) = (layout.end(*from), layout.end(*to)) {
+            let start = if matches!(from, End::Group(_)) { start.door_to(end) } else { start };
             text.push_str(&edge(number, (*from, start), (*to, end), label, &hops(edges, &picture, number)));
         }
+    }
+    // After the edges: a name is read although a line crosses it.
+    for (group, place) in &layout.groups {
+        let (left, top) = (place.x - place.width / 2, place.y - place.height / 2);
+        let (x, y) = (left + PAD, top + PAD_ABOVE / 2 + 5);
+        text.push_str(&format!("<text class=\"name\" x=\"{x}\" y=\"{y}\">{}</text>\n", group.name()));
     }
     for (leaf, place) in &layout.leaves {
         text.push_str(&drawn_leaf(*leaf, *place, table));
