@@ -1,7 +1,7 @@
 //! `roboflow config show`: what is in force for a command, and where each setting came from.
 
 use super::exit::{Code, Failure, OrExit, Outcome};
-use super::file::File;
+use super::file::{FLAG, File};
 use super::output;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Subcommand};
@@ -91,9 +91,9 @@ fn settings(
             continue;
         }
         let raw = found.try_get_raw(id).ok().flatten();
-        let value =
+        let mut value =
             raw.map(|raw| raw.map(|value| redacted(&value.to_string_lossy())).collect::<Vec<_>>().join(","));
-        let from = match found.try_contains_id(id).ok().and_then(|_| found.value_source(id)) {
+        let mut from = match found.try_contains_id(id).ok().and_then(|_| found.value_source(id)) {
             Some(ValueSource::CommandLine) => "flag".to_owned(),
             Some(ValueSource::EnvVariable) => {
                 let name = arg.get_env().map(|name| name.to_string_lossy().into_owned());
@@ -103,6 +103,13 @@ fn settings(
             Some(_) => "default".to_owned(),
             None => "not set".to_owned(),
         };
+        // The file that this command was given is what the shown one would be given.
+        if FLAG.strip_prefix("--") == Some(long)
+            && value.is_none()
+            && let Some(file) = file
+        {
+            (value, from) = (Some(file.path().display().to_string()), "flag".to_owned());
+        }
         shown.push(Shown { option: long.to_owned(), value, from });
     }
     shown
@@ -137,7 +144,12 @@ mod tests {
     use clap::Arg;
 
     fn shown(words: &[&str]) -> Vec<Shown> {
+        shown_with(words, None)
+    }
+
+    fn shown_with(words: &[&str], file: Option<&File>) -> Vec<Shown> {
         let definition = Command::new("roboflow")
+            .arg(Arg::new("config").long("config").global(true))
             .arg(Arg::new("log").long("log-level").global(true).default_value("info"))
             .subcommand(
                 Command::new("worker")
@@ -147,7 +159,20 @@ mod tests {
             );
         let matches = definition.clone().try_get_matches_from(words).unwrap();
         let (name, found) = matches.subcommand().unwrap();
-        settings(&definition, definition.find_subcommand(name).unwrap(), found, &[name.to_owned()], None)
+        settings(&definition, definition.find_subcommand(name).unwrap(), found, &[name.to_owned()], file)
+    }
+
+    #[test]
+    fn the_file_that_is_in_force_is_shown_with_what_it_sets() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[worker]\nthreads = 4\n").unwrap();
+        let read = File::read(file.path()).unwrap();
+        let of = |all: Vec<Shown>, option: &str| all.into_iter().find(|one| one.option == option).unwrap();
+        let config = of(shown_with(&["roboflow", "worker"], Some(&read)), "config");
+        let path = Some(file.path().display().to_string());
+        assert_eq!((config.value, config.from.as_str()), (path, "flag"));
+        let none = of(shown(&["roboflow", "worker"]), "config");
+        assert_eq!((none.value, none.from.as_str()), (None, "not set"));
     }
 
     #[test]
@@ -157,10 +182,16 @@ mod tests {
             all.iter().map(|one| (one.option.as_str(), one.from.as_str())).collect();
         assert_eq!(
             from,
-            [("threads", "default"), ("home", "environment: HOME"), ("url", "flag"), ("log-level", "flag")]
+            [
+                ("threads", "default"),
+                ("home", "environment: HOME"),
+                ("url", "flag"),
+                ("config", "not set"),
+                ("log-level", "flag")
+            ]
         );
         assert_eq!(all[2].value.as_deref(), Some("https://***@host/x"));
-        assert_eq!(text(&all).lines().count(), 4);
+        assert_eq!(text(&all).lines().count(), 5);
     }
 
     #[test]

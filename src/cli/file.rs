@@ -14,7 +14,7 @@ use toml::{Table, Value};
 /// The environment's name for the file.
 pub(super) const ENV: &str = "ROBOFLOW_CONFIG";
 /// The flag.
-const FLAG: &str = "--config";
+pub(super) const FLAG: &str = "--config";
 /// A settings file is smaller.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
@@ -76,6 +76,11 @@ impl File {
             self.said.insert((command.to_vec(), key.clone()), values);
         }
         Ok(())
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The values of an option of a command, if the file has any: the command's own before those of all.

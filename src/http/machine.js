@@ -167,7 +167,8 @@
     const rows = told.jobs.map((job) => {
       const row = document.createElement("tr");
       const of = job.segments === null ? "" : ` of ${job.segments}`;
-      const end = job.predicted_seconds_left === null ? "not known yet" : `in ${span(job.predicted_seconds_left * 1000)} (${job.predicted_end})`;
+      const left = job.predicted_seconds_left;
+      const end = left === null ? "not known yet" : left > 0 ? `in ${span(left * 1000)} (${job.predicted_end})` : "later than predicted";
       const frames = job.frames_of === null ? "" : `${job.frames_done} of ${job.frames_of}`;
       row.append(
         element("td", job.machine, "number"), element("td", job.source || "", "long"), element("td", job.job),
