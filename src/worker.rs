@@ -140,6 +140,13 @@ impl Inputs {
     }
 }
 
+/// The transition log, where one was asked for.
+fn open_log(config: &WorkerConfig) -> Result<Option<Translog>, TranslogError> {
+    let settings = config.settings.clone();
+    let head = translog::Head { version: translog::VERSION, settings, machines: config.machines };
+    config.transition_log.as_deref().map(|path| Translog::create(path, &head)).transpose()
+}
+
 /// Proof that every machine of a worker has ended: only then may its store be closed.
 #[derive(Debug)]
 pub struct Departed(());
@@ -164,13 +171,7 @@ impl Worker {
     /// When a thread cannot be started or the transition log not be written.
     pub fn start(config: &WorkerConfig, parts: Parts) -> Result<Self, StartError> {
         let settings = config.settings.clone();
-        let head = translog::Head {
-            version: translog::VERSION,
-            settings: settings.clone(),
-            machines: config.machines,
-        };
-        let translog =
-            config.transition_log.as_deref().map(|path| Translog::create(path, &head)).transpose()?;
+        let translog = open_log(config)?;
         let board = Arc::new(Board::new(config.machines));
         let context = telemetry::process(&config.label);
         let (shown, biting) = (Arc::clone(&board), context.clone());

@@ -117,8 +117,7 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
         args.name.clone(),
     )
     .or_exit(Code::Config)?;
-    let context = telemetry::process(&config.leader.label);
-    let _context = context.enter();
+    let context = telemetry::process(&config.leader.label).entered();
     let place = args.store.required(None)?;
     let attempts = config::max_attempts(args.limit).or_exit(Code::Config)?;
     let settings = args.store.queue_settings(config::limited(attempts))?;
@@ -159,7 +158,7 @@ pub(super) fn run(args: ScannerArgs, log: &LogArgs, signals: &Stream) -> Outcome
     };
     let scanner = Scanner::start(parts, scan, config.keep_receipts, config.leader).or_exit(Code::Fault)?;
     health.works(Arc::new(scanner.vitals()));
-    let (stopper, again, delivering) = (scanner.stopper(), signals.clone(), context.clone());
+    let (stopper, again, delivering) = (scanner.stopper(), signals.clone(), tracing::Span::clone(&context));
     signals.deliver_to(Arc::new(move |signal| {
         delivering.in_scope(|| tracing::info!(signal = ?signal, "asked to stop"));
         // Whoever asks twice does not wait for the lead to be handed over.
