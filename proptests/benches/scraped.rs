@@ -80,9 +80,8 @@ fn stopped(folder: &Path, name: &str, scrapes: usize) -> Vec<f64> {
         if scrapes > 0 {
             crowd(scope, &place, &over, &done);
         }
-        let renewals = || {
-            lines(&log).iter().filter(|line| line["name"] == "LeaseRenewed" && at_ns(line) > begun).count()
-        };
+        let renewals =
+            || lines(&log).iter().filter(|line| is(line, "LeaseRenewed") && at_ns(line) > begun).count();
         assert!(
             running.until("the scrapes", || done.load(Ordering::SeqCst) >= scrapes && renewals() >= RENEWALS)
         );
@@ -97,12 +96,16 @@ fn stopped(folder: &Path, name: &str, scrapes: usize) -> Vec<f64> {
     let step = find(&log, "SIGTERM").expect("it was waited for");
     let renewed: Vec<u64> = lines(&log)
         .iter()
-        .filter(|line| line["name"] == "LeaseRenewed" && (begun..sent).contains(&at_ns(line)))
+        .filter(|line| is(line, "LeaseRenewed") && (begun..sent).contains(&at_ns(line)))
         .map(at_ns)
         .collect();
     let longest =
         renewed.iter().zip(renewed.iter().skip(1)).map(|(one, next)| ms(*one, *next)).fold(0.0, f64::max);
     vec![ms(sent, step), longest, each]
+}
+
+fn is(line: &serde_json::Value, name: &str) -> bool {
+    line.get("name").and_then(serde_json::Value::as_str) == Some(name)
 }
 
 /// Where it says that it serves.

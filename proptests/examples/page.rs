@@ -53,7 +53,10 @@ fn main() {
     served.health.works(Arc::new(worker.vitals()));
     println!("{}", served.address);
     let inputs = worker.inputs();
-    let leaf = || served.json("/machine.json")["machines"][0]["leaf"].as_str().unwrap_or_default().to_owned();
+    let leaf = || {
+        let told = served.json("/machine.json");
+        told.pointer("/machines/0/leaf").and_then(|leaf| leaf.as_str()).unwrap_or_default().to_owned()
+    };
     let mut states = ["Processing", "Finishing", "Releasing", "Exited"].into_iter();
     for line in stdin().lock().lines() {
         line.unwrap();

@@ -17,7 +17,7 @@ fn lines(ended: &Ended) -> Vec<Value> {
 }
 
 fn said<'a>(lines: &'a [Value], message: &'a str) -> impl Iterator<Item = &'a Value> {
-    lines.iter().filter(move |line| line["message"] == message)
+    lines.iter().filter(move |line| line.get("message").and_then(Value::as_str) == Some(message))
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The HTTP surface over a real port: who may drain, and what clients that are slow, greedy or many can do. They can do nothing
 //! to the worker. What it tells in which state stands in `http_states.rs`.
 
-#![expect(clippy::indexing_slicing, reason = "what cannot be done is a failed test")]
-
 use roboflow::fsm::Settings;
 use roboflow::fsm::effect::Exit;
 use roboflow::fsm::event::Signal;
