@@ -150,12 +150,9 @@ fn when_all_places_are_taken_the_oldest_makes_room_for_a_probe() {
     let begun = Instant::now();
     let mut silent: Vec<TcpStream> = (0..CONNECTIONS_MAX + 44).map(|_| served.connect()).collect();
     assert_eq!(served.status("/livez"), 200);
-    assert!(
-        begun.elapsed() < HEAD_LIMIT,
-        "it was answered since the oldest made room, not since they gave up"
-    );
     let mut closed = [0u8; 1];
     assert_eq!(silent[0].read(&mut closed).unwrap_or(0), 0, "the oldest was closed");
+    assert!(begun.elapsed() < HEAD_LIMIT, "since it made room, and not since its head did not come");
 }
 
 #[test]
