@@ -39,8 +39,9 @@ fn peak_of(workers: usize) -> f64 {
 
 #[test]
 fn recordings_at_once_take_no_more_than_a_process_may() {
-    let peak = peak_of(2);
-    println!("peak of 2 recordings at once: {peak:.0} MiB");
+    // Twice as many as a run on two cores takes by itself.
+    let peak = peak_of(4);
+    println!("peak of 4 recordings at once: {peak:.0} MiB");
     assert!(peak > 20.0, "it was seen at work: {peak:.0} MiB");
     assert!(peak < PEAK_MIB, "{peak:.0} MiB");
 }

@@ -118,7 +118,7 @@ fn what_ffmpeg_complains_is_in_the_error() {
 
 #[test]
 fn an_ffmpeg_that_lists_nothing_is_refused() {
-    for (script, word) in [("exit 1", "it lists none"), ("exec /bin/sleep 600", "within 10 s")] {
+    for (script, word) in [("exit 1", "it lists none"), ("exec /bin/sleep 600", "within 20 s")] {
         let (lab, program) = with_ffmpeg(script);
         let refused =
             program.run(lab.folder(), ["run", "in", "--out", "set", "--video-encoder", "ffmpeg:libx264"]);

@@ -13,6 +13,7 @@ use crate::convert::crew::Crew;
 use crate::convert::mapping::Mapping;
 use crate::convert::recording::{RecordingWork, SEGMENT_FRAMES};
 use crate::convert::spent::Spent;
+use crate::convert::video::Code;
 use crate::lerobot::assemble::{AssembleOptions, AssembleWork};
 use crate::run::default_machines;
 use crate::storage::fs::FsStorage;
@@ -84,6 +85,8 @@ pub struct Report {
     pub threads: usize,
     /// Recordings that were converted at once.
     pub workers: usize,
+    /// What made videos, and with which code.
+    pub encoder: Option<String>,
     /// Threads that wanted to run on this machine in the minute before, by all its processes.
     pub load: Option<f64>,
     /// Bytes of the recordings.
@@ -300,6 +303,11 @@ fn mapping(cameras: u32, kind: Kind) -> String {
     text
 }
 
+/// The encoder of the bench's mapping.
+fn encoder() -> String {
+    Code::find().map_or_else(|error| error, |code| format!("openh264 with {code}"))
+}
+
 impl Round {
     /// The faster of each. What belongs to the conversion stays together; the peak is the highest.
     fn faster(self, other: Self) -> Self {
@@ -342,6 +350,7 @@ impl Round {
             kind: plan.kind,
             threads: plan.threads.get(),
             workers: bench.workers.get(),
+            encoder: (plan.kind == Kind::Video).then(encoder),
             load,
             bytes: bench.bytes,
             frames,
@@ -388,6 +397,7 @@ mod tests {
             assert!(report.limits.iter().all(|limit| limit.measured.seconds > 0.0), "{report:?}");
             assert_eq!(report.limits.len(), limits, "{report:?}");
             assert_eq!(report.workers, 2);
+            assert_eq!(report.encoder.is_some(), kind == Kind::Video, "{report:?}");
             let both = report.of_decode_and_encode;
             assert_eq!(both.is_some(), kind == Kind::Video, "{report:?}");
             assert!(both.is_none_or(|both| both > report.of_slowest_limit), "{report:?}");

@@ -97,13 +97,14 @@ pub(super) fn run(args: &ConvertArgs) -> Outcome {
 fn table(plan: &Plan, report: &Report) -> String {
     let Robot { seconds, cameras, size: (width, height) } = plan.robot;
     let mut text = format!(
-        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images, kept as {}; {}, {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
+        "{} of {seconds} s with {} of {width}x{height}: {:.1} MB, {} frames, {} images, kept as {}{}; {}, {}{}\n\n{:28}{:>9}  {:>8}  {:>9}\n",
         output::count(u64::from(plan.recordings), "recording"),
         output::count(u64::from(cameras), "camera"),
         report.bytes as f64 / MB,
         report.frames,
         report.images,
         report.kind.name(),
+        report.encoder.as_ref().map_or(String::new(), |encoder| format!(" by {encoder}")),
         output::count(report.threads as u64, "thread"),
         output::count(report.workers as u64, "recording") + " at once",
         report.load.map_or(String::new(), |load| format!(", load {load:.1} before")),
@@ -129,6 +130,9 @@ fn table(plan: &Plan, report: &Report) -> String {
     writeln!(text, "\nof the slowest limit   {:>6.1}%", report.of_slowest_limit * 100.0).ok();
     if let Some(both) = report.of_decode_and_encode {
         writeln!(text, "of decode and encode   {:>6.1}%", both * 100.0).ok();
+        // What no conversion exceeds whose pictures are decoded by the processors that encode them.
+        let most = report.of_slowest_limit / both.max(f64::EPSILON);
+        writeln!(text, "most of that limit     {:>6.1}%, as the same cores decode", most * 100.0).ok();
     }
     let peak = report.peak_mib().map_or("not told by this kernel".to_owned(), |mib| format!("{mib:.1} MiB"));
     write!(

@@ -7,11 +7,12 @@ use crossbeam_channel::bounded;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Generous: it prints a list and ends.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Generous: it prints a list and ends, but a crowded machine may take seconds to start it.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Most bytes of the list: it has some tens of thousands.
 const LIST_BYTES_MAX: u64 = 1 << 20;
 
@@ -55,15 +56,24 @@ impl FfmpegError {
     }
 }
 
+/// Encoders that were found: the program is asked once a process, not once a recording, since its start alone takes as long as tens
+/// of frames. One that is taken away later fails where it is started.
+static FOUND: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
 /// Makes sure that the encoder can be used on this machine. One that is part of this program always can.
 ///
 /// # Errors
 /// When ffmpeg is missing or lacks it, with what it has.
 pub fn find(encoder: Encoder) -> Result<(), FfmpegError> {
     let Some(wanted) = encoder.ffmpeg_name() else { return Ok(()) };
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if found.contains(&wanted) {
+        return Ok(());
+    }
     let text = encoders(wanted)?;
     let has = |name: &str| text.lines().any(|line| line.split_whitespace().nth(1) == Some(name));
     if has(wanted) {
+        found.push(wanted);
         return Ok(());
     }
     let usable: Vec<&str> =
