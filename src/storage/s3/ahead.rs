@@ -22,6 +22,8 @@ const MAX_GAP_BYTES: u64 = 1 << 20;
 const MIN_FETCH_BYTES: usize = 256 << 10;
 /// One request ahead is no larger: several on their way at once hide how long each takes to be answered.
 const MAX_FETCH_BYTES: usize = 4 << 20;
+/// Requests of one stream that share its reach.
+const REQUESTS_AT_ONCE: usize = 4;
 /// How often the reach of a stream is doubled at most.
 const MAX_DOUBLINGS: u32 = 10;
 
@@ -285,8 +287,9 @@ impl S3Storage {
     /// Sets going what the next reads will want, once reads follow each other: the further ahead the longer they do.
     fn go_on(&self, stream: &mut Stream, len: usize) {
         let size = stream.version.object.size;
-        let bytes = fetch_bytes(len);
         while stream.went_on > 0 && stream.held_end() < size {
+            let reach = reach(len, stream.went_on, self.ahead().room());
+            let bytes = fetch_bytes(len, reach);
             let held_end = stream.held_end();
             let ahead = held_end - stream.end;
             let range = held_end..held_end.saturating_add(bytes as u64).min(size);
@@ -295,9 +298,7 @@ impl S3Storage {
             let share = if ahead < len as u64 {
                 self.ahead().share(fetched)
             } else {
-                let ahead_of_all = self.ahead();
-                let reach = reach(len, stream.went_on, ahead_of_all.room());
-                (ahead + bytes as u64 <= reach).then(|| ahead_of_all.spare(fetched)).flatten()
+                (ahead + bytes as u64 <= reach).then(|| self.ahead().spare(fetched)).flatten()
             };
             let Some(share) = share else { return };
             let (requests, version, patience) =
@@ -310,15 +311,22 @@ impl S3Storage {
     }
 }
 
-/// What one request ahead fetches, where so much is read at once.
-fn fetch_bytes(len: usize) -> usize {
+/// What one request ahead fetches, where so much is read at once: the more the further the stream reaches, since each request
+/// costs, whatever it moves.
+fn fetch_bytes(len: usize, reach: u64) -> usize {
+    let share = usize::try_from(reach).unwrap_or(usize::MAX) / REQUESTS_AT_ONCE;
+    share.clamp(least_bytes(len), MAX_FETCH_BYTES)
+}
+
+/// What the first request ahead fetches, where so much is read at once.
+fn least_bytes(len: usize) -> usize {
     len.saturating_mul(2).clamp(MIN_FETCH_BYTES, MAX_FETCH_BYTES)
 }
 
 /// How far ahead of a read a stream may hold: one request first, doubled with every read that goes on, up to its room.
 fn reach(len: usize, went_on: u32, room: usize) -> u64 {
     let doublings = went_on.saturating_sub(1).min(MAX_DOUBLINGS);
-    (fetch_bytes(len) as u64).saturating_mul(1 << doublings).min(room as u64)
+    (least_bytes(len) as u64).saturating_mul(1 << doublings).min(room as u64)
 }
 
 /// The pieces as one; a single one is not copied.
@@ -396,7 +404,14 @@ mod tests {
         let reaches: Vec<u64> = (1..=6).map(|went_on| reach(MIB, went_on, 16 * MIB) / MIB as u64).collect();
         assert_eq!(reaches, [2, 4, 8, 16, 16, 16]);
         assert_eq!(reach(1, u32::MAX, usize::MAX), (MIN_FETCH_BYTES as u64) << MAX_DOUBLINGS);
-        assert_eq!(fetch_bytes(100 * MIB), MAX_FETCH_BYTES);
+        assert_eq!(fetch_bytes(100 * MIB, 1), MAX_FETCH_BYTES);
+        let fetches: Vec<usize> =
+            (1..=9).map(|went_on| fetch_bytes(1, reach(1, went_on, 16 * MIB)) >> 10).collect();
+        assert_eq!(
+            fetches,
+            [256, 256, 256, 512, 1024, 2048, 4096, 4096, 4096],
+            "small reads in a row, in KiB"
+        );
         let mut ahead = Ahead::new(16 * MIB, &Arc::new(Budget::new(64 * MIB)));
         assert_eq!(ahead.room(), 16 * MIB);
         for (end, held) in [(0, true), (1 << 20, false), (2 << 20, true)] {
