@@ -45,7 +45,7 @@ def write_variant(folder, dev):
          "value": {"stabilizationWindowSeconds": 5, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}]}},
     ]
     # So that each step of the machine stands in the log.
-    steps = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": ["worker", "--log-level", "info,roboflow::driver=debug"]}]
+    steps = [{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": ["worker", "--log-level", "info,roboflow::driver=trace"]}]
     back = os.path.relpath(KUBERNETES, folder.resolve())
     (folder / "kustomization.yaml").write_text(json.dumps({
         "namespace": "roboflow", "resources": [f"{back}/base"], "components": [f"{back}/components/static-credentials"],
