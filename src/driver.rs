@@ -9,6 +9,7 @@ use crate::clock::{Clock, monotonic_ns};
 use crate::executor::Executor;
 use crate::metrics::Metrics;
 use crate::telemetry::{self, TRANSITION};
+use crate::traces::Spans;
 use crate::translog::{Line, Translog};
 use crate::worker::board::Board;
 use crate::worker::history::Transition;
@@ -50,6 +51,8 @@ pub struct Driver {
     pub watchdog: Watchdog,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What is exported of its jobs.
+    pub spans: Spans,
     /// When the machine was asked to stop, in event time, once it was.
     pub stop_at_ms: Option<u64>,
 }
@@ -98,6 +101,7 @@ impl Driver {
         self.board.stands(self.number, event.at_ms, &self.machine);
         let taken = self.board.history.stepped(self.number, event.at_ms, event.name(), &self.machine);
         taken.iter().for_each(tell);
+        self.spans.stepped(event.at_ms, &before, &self.machine, &taken);
         if self.machine.exit() == Some(Exit::LeftToLease) {
             let held = self.machine.held().map(|held| (held.job, held.epoch));
             watchdog::tell_what_is_left(self.number, before.leaf(), held, before.settings().lease_ms);

@@ -55,6 +55,7 @@
 //! | [`readable`] | numbers and names for people | pure; what a recording names never steers a terminal |
 //! | [`cli`] | what was typed | the only texts for errors (anyhow), the only writer of stdout |
 //! | [`config`] | what was checked | opens nothing; refuses before anything is opened |
+//! | [`traces`] | jobs as OpenTelemetry spans | derived from steps; nothing waits for it |
 //! | [`translog`] | every step as JSON | no state is ever restored from it |
 
 pub mod batch;
@@ -87,6 +88,8 @@ pub mod storage;
 pub mod store;
 pub mod submit;
 pub mod telemetry;
+mod tls;
+pub mod traces;
 pub mod translog;
 pub mod work;
 pub mod worker;

@@ -149,6 +149,8 @@ metrics! {
         stale_answers: "stale_answers",
         /// Invariants found broken. Anything but 0 is a fault of the program.
         invariant_violations: "invariant_violations",
+        /// OpenTelemetry spans that the collector did not take.
+        spans_not_exported: "spans_not_exported",
         /// Events that a mailbox had no room for.
         mailbox_overflows: "mailbox_overflows",
         /// Claims asked of the queue, won or not.

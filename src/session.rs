@@ -9,6 +9,7 @@ use crate::error::{Class, Classified};
 use crate::metrics::Metrics;
 use crate::queue::{Queue, QueueSettings};
 use crate::store::{StoreError, StorePlace};
+use crate::traces::Exporter;
 use crate::worker::conversion::Opener;
 use crate::worker::lease::Home;
 use crate::worker::{Departed, Parts, StartError, Worker, watchdog};
@@ -30,6 +31,7 @@ pub struct Session {
     queue: Queue,
     clock: Clock,
     metrics: Arc<Metrics>,
+    traces: Option<Exporter>,
 }
 
 /// A session that could not be opened. Nothing was claimed.
@@ -93,7 +95,7 @@ impl Session {
             .build()?;
         let queue = runtime.block_on(queue(place, &settings))?;
         let metrics = Arc::new(Metrics::default());
-        Ok(Self { place: place.clone(), runtime, queue, clock, metrics })
+        Ok(Self { place: place.clone(), runtime, queue, clock, metrics, traces: None })
     }
 
     /// The same, counting into these.
@@ -101,6 +103,13 @@ impl Session {
     pub fn counting_into(mut self, metrics: Arc<Metrics>) -> Self {
         metrics.watch(self.queue.clone());
         self.metrics = metrics;
+        self
+    }
+
+    /// The same, exporting spans of what becomes of jobs.
+    #[must_use]
+    pub fn tracing_into(mut self, traces: Option<Exporter>) -> Self {
+        self.traces = traces;
         self
     }
 
@@ -132,6 +141,7 @@ impl Session {
             runtime: self.runtime(),
             clock: self.clock,
             metrics: self.metrics(),
+            traces: self.traces.clone(),
             bite: Box::new(move |board| watchdog::bite(board, lease_ms)),
         };
         Ok(Worker::start(config, parts)?)
@@ -156,6 +166,9 @@ impl Session {
 
     /// Closes the store: every machine has departed.
     pub fn close(self, _proof: Departed) {
+        if let Some(traces) = self.traces {
+            traces.close();
+        }
         self.runtime.block_on(self.queue.settle());
         drop(self.queue);
         self.runtime.shutdown_timeout(LINGER);

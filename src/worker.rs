@@ -31,6 +31,7 @@ use crate::executor::{Executor, StoreParts};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::telemetry;
+use crate::traces::{Exporter, Spans};
 use crate::translog::{self, Translog, TranslogError};
 use board::Board;
 use conversion::{Conversion, ConversionThread, Note, Opener};
@@ -67,6 +68,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Where spans of what becomes of jobs go, if anywhere.
+    pub traces: Option<Exporter>,
     /// What the watchdog does.
     pub bite: Bite,
 }
@@ -232,6 +235,7 @@ impl Worker {
                 board: Arc::clone(&worker.board),
                 watchdog: worker.inputs.watchdog.clone(),
                 metrics: Arc::clone(&parts.metrics),
+                spans: Spans::new(parts.traces.clone(), parts.clock, number),
                 stop_at_ms: None,
             })?;
         }

@@ -26,4 +26,5 @@ mod scanner;
 mod signals;
 mod split;
 mod storm;
+mod traces;
 mod videos;

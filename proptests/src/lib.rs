@@ -3,6 +3,7 @@
 //! It holds no tests itself, and nothing of the product.
 
 pub mod api_server;
+pub mod collector;
 pub mod dev_cluster;
 pub mod dying_storage;
 pub mod fleet;

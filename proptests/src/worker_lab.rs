@@ -327,6 +327,7 @@ impl WorkerLab {
             runtime: self.runtime.handle().clone(),
             clock: Clock::start(),
             metrics: Arc::clone(&self.metrics),
+            traces: None,
             bite: Box::new(move |_| bitten.store(true, Ordering::SeqCst)),
         };
         Worker::start(&self.config, parts).expect("the worker starts")

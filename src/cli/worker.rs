@@ -16,6 +16,7 @@ use crate::pod::{OwnPod, PodError};
 use crate::session::Session;
 use crate::signal::{LeaveCode, Stream};
 use crate::telemetry;
+use crate::traces::Exporter;
 use crate::work::StopFlag;
 use clap::Args;
 use indicatif::MultiProgress;
@@ -53,6 +54,10 @@ pub(super) struct WorkerArgs {
     grace: GraceArgs,
     #[command(flatten)]
     http: HttpArgs,
+    /// Export what becomes of jobs as OpenTelemetry spans to the collector at this URL, by OTLP over HTTP; other variables of
+    /// OpenTelemetry (OTEL_EXPORTER_OTLP_HEADERS, OTEL_RESOURCE_ATTRIBUTES, OTEL_BSP_*) hold too [default: nothing is exported]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", help_heading = "Logging")]
+    otlp_endpoint: Option<String>,
     #[command(flatten)]
     tune: TuneArgs,
 }
@@ -87,7 +92,10 @@ pub(super) fn run(args: WorkerArgs, log: &LogArgs, signals: &Stream) -> Outcome 
     }
     health.opens("the store is being opened");
     let session = Session::open_existing(&place, settings, clock).map_err(session_failure)?;
-    let session = session.counting_into(Arc::clone(&metrics));
+    let traces = args.otlp_endpoint.as_deref().filter(|url| !url.is_empty()).map(|url| {
+        Exporter::start(url, &config.label, session.runtime(), Arc::clone(&metrics)).or_exit(Code::Config)
+    });
+    let session = session.counting_into(Arc::clone(&metrics)).tracing_into(traces.transpose()?);
     let crew = Crew::new(config.threads).or_exit(Code::Fault)?;
     let opener = Arc::new(DatasetOpener::new(session.queue(), session.runtime(), places, crew));
     let worker = session.start(&config, opener).map_err(session_failure)?;

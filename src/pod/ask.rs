@@ -3,11 +3,11 @@
 //! It has a client of its own, made for the one request: whatever state the process is in, nothing here waits for it.
 
 use super::{OwnPod, PodError, PodTime, time_of};
+use crate::tls::{self, Connector, Wire};
 use hyper::body::HttpBody;
-use hyper::client::HttpConnector;
 use hyper::header::{ACCEPT, AUTHORIZATION, DATE, HeaderValue, USER_AGENT};
 use hyper::{Body, Client, Request};
-use hyper_rustls::HttpsConnectorBuilder;
+use rustls::RootCertStore;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -93,31 +93,18 @@ impl OwnPod {
     }
 
     /// TLS against the authority that the account names; plain only where a test says so.
-    fn connector(&self) -> Result<hyper_rustls::HttpsConnector<HttpConnector>, PodError> {
-        let mut roots = rustls::RootCertStore::empty();
+    fn connector(&self) -> Result<Connector, PodError> {
+        let mut roots = RootCertStore::empty();
         if self.base.scheme_str() == Some("https") {
-            let path = self.account.join("ca.crt");
-            let text = read(&self.account, "ca.crt")?;
-            let found = rustls_pemfile::certs(&mut text.as_bytes()).unwrap_or_default();
-            for certificate in found {
-                roots.add(&rustls::Certificate(certificate)).ok();
-            }
+            roots = tls::pem_roots(read(&self.account, "ca.crt")?.as_bytes()).unwrap_or(roots);
             if roots.is_empty() {
                 let error = io::Error::other("it holds no certificate that can be used");
-                return Err(PodError::Account { path, error });
+                return Err(PodError::Account { path: self.account.join("ca.crt"), error });
             }
         }
-        let config = rustls::ClientConfig::builder()
-            .with_safe_defaults()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut wire = HttpConnector::new();
-        wire.enforce_http(false);
-        wire.set_nodelay(true);
         let host = self.base.host().unwrap_or_default();
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let name = if is_address { SERVER_NAME } else { host };
-        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
-        Ok(builder.with_server_name(name.to_owned()).enable_http1().wrap_connector(wire))
+        let wire = Wire { server_name: is_address.then_some(SERVER_NAME), ..Wire::default() };
+        Ok(tls::connector(roots, &wire))
     }
 }

@@ -12,11 +12,17 @@ use std::time::{Duration, Instant};
 const ENDPOINT: &str = "ROBOFLOW_TEST_ENDPOINT";
 const LOCATION: &str = "ROBOFLOW_TEST_LOCATION";
 const AHEAD: &str = "ROBOFLOW_TEST_READ_AHEAD";
+const WORK: &str = "ROBOFLOW_TEST_WORK";
 const OBJECT_BYTES: usize = 300 << 20;
 const RANGE_BYTES: usize = 4 << 20;
 /// Places that read at once: together they would read ahead three times what they may.
 const READERS: usize = 12;
 const _: () = assert!(READERS * READ_AHEAD_BYTES == 3 * READ_AHEAD_TOTAL_BYTES);
+/// To glibc: what is so large is a mapping of its own, which goes back when it is dropped, so that a peak is what is held. By
+/// itself it raises this with each larger piece that is freed, keeps such pieces, and peaks at twice to three times as much.
+const OWN_MAPPING: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
+/// Beside what is counted: of connections, and of the allocator.
+const BESIDE_BYTES: usize = 12 << 20;
 /// What each of them reads at once.
 const SMALL_RANGE_BYTES: usize = 1 << 20;
 
@@ -65,13 +71,12 @@ fn child_that_is_measured() {
     let ahead = std::env::var(AHEAD).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(READ_AHEAD_BYTES);
     let places = Places::new(S3Options { read_ahead_bytes: ahead, ..options(&endpoint) });
     let storage = places.create(&location, &StopFlag::default()).unwrap();
-    let before = peak();
-    for (name, work) in [("write", write as fn(&dyn Storage)), ("read", read)] {
-        let begun = Instant::now();
-        work(&*storage);
-        let speed = (OBJECT_BYTES >> 20) as f64 / begun.elapsed().as_secs_f64();
-        println!("\n{name}: {} bytes over {before}, {speed:.0} MiB/s", peak() - before);
-    }
+    let name = std::env::var(WORK).unwrap();
+    let work = if name == "write" { write } else { read };
+    let (before, begun) = (peak(), Instant::now());
+    work(&*storage);
+    let speed = (OBJECT_BYTES >> 20) as f64 / begun.elapsed().as_secs_f64();
+    println!("\n{name}: {} bytes over {before}, {speed:.0} MiB/s", peak() - before);
 }
 
 /// Not a test of its own either: a process with many places, each read forward by a reader that takes its time.
@@ -104,6 +109,7 @@ fn all_places_together_read_ahead_no_more_than_64_mib() {
         .args(["--exact", "memory::child_that_reads_in_many_places", "--nocapture"])
         .env(ENDPOINT, server.endpoint())
         .env(LOCATION, new_location())
+        .envs([OWN_MAPPING])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -111,32 +117,35 @@ fn all_places_together_read_ahead_no_more_than_64_mib() {
     let told = text.lines().find(|line| line.starts_with("read:")).unwrap();
     println!("{READERS} places: {told}");
     let used: usize = told.split(' ').nth(1).unwrap().parse().unwrap();
-    // What each has in hand and just asked for; and what the allocator keeps beside.
+    // What each has in hand and just asked for.
     let held = READ_AHEAD_TOTAL_BYTES + READERS * 2 * SMALL_RANGE_BYTES;
-    assert!(used < held + (64 << 20), "{used} of {held}");
+    assert!(used < held + BESIDE_BYTES, "{used} of {held}");
 }
 
 #[test]
 fn memory_is_bounded_whatever_an_object_has() {
-    let server = Server::s3s();
-    for ahead in [READ_AHEAD_BYTES, 0] {
+    let (server, location) = (Server::s3s(), new_location());
+    // Parts being filled and sent; ranges read ahead, in hand, and put together.
+    for (work, ahead, held) in [
+        ("write", READ_AHEAD_BYTES, (PARTS_AT_ONCE + 2) * PART_BYTES),
+        ("read", READ_AHEAD_BYTES, READ_AHEAD_BYTES + 3 * RANGE_BYTES),
+        ("read", 0, 3 * RANGE_BYTES),
+    ] {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "memory::child_that_is_measured", "--nocapture"])
             .env(ENDPOINT, server.endpoint())
-            .env(LOCATION, new_location())
+            .env(LOCATION, &location)
             .env(AHEAD, ahead.to_string())
+            .env(WORK, work)
+            .envs([OWN_MAPPING])
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        let told: Vec<&str> =
-            text.lines().filter(|line| line.starts_with("write:") || line.starts_with("read:")).collect();
-        println!("read ahead {ahead}: {told:?}");
-        let used: Vec<usize> =
-            told.iter().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect();
-        // Parts being filled and sent, ranges read ahead and in hand; and what the allocator keeps beside.
-        let held = (PARTS_AT_ONCE + 2) * PART_BYTES + READ_AHEAD_BYTES + 2 * RANGE_BYTES;
-        assert!(used.len() == 2 && used.iter().all(|used| *used < held + (32 << 20)), "{used:?} of {held}");
+        let told = text.lines().find(|line| line.starts_with(work)).unwrap();
+        println!("read ahead {ahead}: {told}");
+        let used: usize = told.split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(used < held + BESIDE_BYTES, "{used} of {held}");
     }
 }
 

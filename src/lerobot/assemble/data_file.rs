@@ -195,8 +195,9 @@ impl Group {
             match part {
                 Part::Values(arrays) => read.push((name, arrays)),
                 Part::Spliced(splice) => splice.add(file, number, leaf(file, name)?)?,
-                // Nothing is staged as files.
-                Part::Files(_) => {}
+                Part::Files(_) => {
+                    return Err(LerobotError::damaged(file.key(), "staged columns are no files"));
+                }
             }
         }
         let batches =

@@ -6,15 +6,15 @@
 
 use super::failure::Failure;
 use super::options::{Environment, S3Options, SLOWEST_BYTES_PER_SEC};
+use crate::tls::{self, Connector, Wire};
 use bytes::{Bytes, BytesMut};
 use hyper::body::HttpBody;
-use hyper::client::HttpConnector;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Body, HeaderMap, Method, Request, Response};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
 use rusoto_core::signature::SignedRequest;
 use rusoto_core::{ByteStream, DispatchSignedRequest};
+use rustls::RootCertStore;
 use std::error::Error;
 use std::future::Future;
 use std::io::BufReader;
@@ -31,51 +31,34 @@ const ERROR_BYTES: usize = 64 * 1024;
 const FIRST_RESERVE_BYTES: usize = 16 << 20;
 
 /// The client of all requests; clones share its connections.
-pub(super) type Http = hyper::Client<HttpsConnector<HttpConnector>>;
+pub(super) type Http = hyper::Client<Connector>;
 
 /// Makes the client. Without root certificates it speaks plain HTTP only.
 ///
 /// # Errors
 /// Says which file of certificates cannot be read, or what to do when there are none.
 pub(super) fn client(options: &S3Options, tls: bool) -> Result<Http, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    if tls {
-        for certificate in certificates(&options.environment)? {
-            // One that is broken or of a kind not known helps nobody, and harms nobody.
-            roots.add(&rustls::Certificate(certificate)).ok();
-        }
-        if roots.is_empty() {
-            return Err("no root certificates are found: install them (ca-certificates), or give a file by AWS_CA_BUNDLE or SSL_CERT_FILE".into());
-        }
-    }
-    let config = rustls::ClientConfig::builder()
-        .with_safe_defaults()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut wire = HttpConnector::new();
-    wire.enforce_http(false);
-    wire.set_nodelay(true);
-    wire.set_connect_timeout(Some(options.connect_timeout));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(wire);
+    let roots = if tls { roots(&options.environment)? } else { RootCertStore::empty() };
+    let wire = Wire { connect_timeout: Some(options.connect_timeout), ..Wire::default() };
     Ok(hyper::Client::builder()
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .pool_idle_timeout(IDLE_TIME)
-        .build(connector))
+        .build(tls::connector(roots, &wire)))
 }
 
-fn certificates(environment: &Environment) -> Result<Vec<Vec<u8>>, String> {
-    let Some(path) = environment.get("AWS_CA_BUNDLE") else {
-        let found = rustls_native_certs::load_native_certs();
-        let found = found.map_err(|error| format!("the root certificates cannot be read: {error}"))?;
-        return Ok(found.into_iter().map(|certificate| certificate.0).collect());
+fn roots(environment: &Environment) -> Result<RootCertStore, String> {
+    let roots = match environment.get("AWS_CA_BUNDLE") {
+        None => {
+            tls::machine_roots().map_err(|error| format!("the root certificates cannot be read: {error}"))?
+        }
+        Some(path) => std::fs::File::open(&path)
+            .and_then(|file| tls::pem_roots(BufReader::new(file)))
+            .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
     };
-    let file = std::fs::File::open(&path).map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?;
-    rustls_pemfile::certs(&mut BufReader::new(file))
-        .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))
+    if roots.is_empty() {
+        return Err("no root certificates are found: install them (ca-certificates), or give a file by AWS_CA_BUNDLE or SSL_CERT_FILE".into());
+    }
+    Ok(roots)
 }
 
 /// What a server answered.
