@@ -139,9 +139,9 @@ impl fmt::Debug for TestOpener {
 }
 
 impl Opener for TestOpener {
-    fn open(&self, assignment: &Assignment, _: &StopFlag) -> Result<Box<dyn Work>, WorkError> {
-        let segment = Arc::clone(&self.segment);
-        Ok(Box::new(TestWork { job: assignment.job, segments: self.segments, segment }))
+    fn open(&self, assignment: &Assignment, stop: &StopFlag) -> Result<Box<dyn Work>, WorkError> {
+        let (segment, stop) = (Arc::clone(&self.segment), stop.clone());
+        Ok(Box::new(TestWork { job: assignment.job, segments: self.segments, segment, stop }))
     }
 }
 
@@ -149,6 +149,8 @@ struct TestWork {
     job: JobId,
     segments: u32,
     segment: Segment,
+    /// By which all that was opened waits.
+    stop: StopFlag,
 }
 
 impl Work for TestWork {
@@ -157,6 +159,7 @@ impl Work for TestWork {
     }
 
     fn run(&mut self, segment: u32, stop: &StopFlag) -> Result<SegmentDone, WorkError> {
+        self.stop.check()?;
         (self.segment)(self.job, segment, stop)
     }
 

@@ -6,8 +6,10 @@
 use roboflow::fsm::Settings;
 use roboflow::fsm::effect::{Exit, Leaf};
 use roboflow::fsm::event::{Mode, Signal};
+use roboflow::fsm::id::Epoch;
 use roboflow::fsm::{Input, Machine, step};
 use roboflow::queue::JobStatus;
+use roboflow::work::WorkError;
 use roboflow_proptests::worker_lab::{DONE, Gate, Latch, WorkerLab, quick, signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -287,6 +289,33 @@ fn pitfall_19_after_half_a_lease_without_news_nothing_is_written_before_the_leas
     lab.until("the job", || lab.jobs()[0].status == JobStatus::Completed);
     worker.inputs().send(&signal(Signal::Term));
     assert_eq!(worker.join().0, Exit::Clean);
+}
+
+/// The store is away for longer than the lease allows to go on: the segment is cut, and made again once the lease is confirmed.
+#[test]
+fn a_segment_cut_for_a_lease_in_doubt_is_made_again_and_costs_no_attempt() {
+    for comes_to_its_end in [false, true] {
+        let lab = WorkerLab::new(1, Settings { lease_ms: 3_000, renew_interval_ms: 100, ..quick() });
+        lab.submit(1);
+        let latch = Latch::default();
+        let held = latch.clone();
+        let worker = lab.start(3, move |segment, stop| {
+            if segment == 1 && held.wait_or_stop(stop).is_err() && !comes_to_its_end {
+                return Err(WorkError::Stopped);
+            }
+            Ok(DONE)
+        });
+        lab.until("the second segment", || lab.effects("Convert") >= 2);
+        lab.lease_gate(Gate::Held);
+        lab.until("the cut", || lab.effects("CancelConvert") == 1);
+        latch.open();
+        lab.lease_gate(Gate::Open);
+        lab.until("the job", || lab.jobs()[0].status == JobStatus::Completed);
+        worker.inputs().send(&signal(Signal::Term));
+        assert_eq!(worker.join().0, Exit::Clean);
+        let job = &lab.jobs()[0];
+        assert_eq!((job.epoch, job.failures, job.interruptions), (Epoch(1), 0, 0), "{job:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@ use super::Hand;
 use super::owed::Owed;
 use crate::metrics::{Histogram, Metrics};
 use crate::queue::{self, Claim, FarewellNote, JobResult, Queue, QueueError, ReleaseRequest, WriteId};
-use crate::work::StopFlag;
 use crate::worker::Assignment;
 use crate::worker::conversion::Note;
 use crate::worker::lease::Lease;
@@ -99,8 +98,7 @@ impl StoreSide {
         let Claim { job: record, batch, epoch, .. } = claim;
         let grant = Grant { job: record.id, epoch, generation, segments_done: record.checkpoint };
         let incarnation = by.incarnation;
-        let stop = StopFlag::default();
-        let assignment = Assignment { job: record.id, epoch, generation, incarnation, record, batch, stop };
+        let assignment = Assignment { job: record.id, epoch, generation, incarnation, record, batch };
         self.parts.metrics.jobs_claimed.inc();
         tracing::info!(
             machine = self.machine,

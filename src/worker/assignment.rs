@@ -1,7 +1,6 @@
 //! What a claim brought: the job as the queue's record says it, and by what right it is worked on.
 
 use crate::queue::{BatchRecord, JobKind, JobRecord, Ownership};
-use crate::work::StopFlag;
 use roboflow_fsm::id::{Epoch, Generation, JobId};
 use uuid::Uuid;
 
@@ -20,8 +19,6 @@ pub struct Assignment {
     pub record: JobRecord,
     /// Its batch.
     pub batch: BatchRecord,
-    /// Asks whatever works on it to stop, for good: this claim of the job is over then.
-    pub stop: StopFlag,
 }
 
 impl Assignment {

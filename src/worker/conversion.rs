@@ -49,7 +49,7 @@ pub struct Order {
 
 #[derive(Debug)]
 enum Command {
-    Run(Order),
+    Run(Order, StopFlag),
     Close,
 }
 
@@ -99,7 +99,9 @@ fn clipped(text: &str) -> String {
 pub struct Conversion {
     commands: Sender<Command>,
     mailbox: Mailbox,
-    in_flight: Option<(RequestId, StopFlag)>,
+    in_flight: Option<RequestId>,
+    /// Of the work that is open, and of what it opened: they wait by it. Once set it stays so, and what comes next has another.
+    stop: StopFlag,
 }
 
 impl Conversion {
@@ -113,31 +115,33 @@ impl Conversion {
         thread::Builder::new()
             .name(format!("convert-{}", thread.machine))
             .spawn(move || thread.serve(&orders))?;
-        Ok(Self { commands, mailbox, in_flight: None })
+        Ok(Self { commands, mailbox, in_flight: None, stop: StopFlag::default() })
     }
 
     /// Hands over a segment. Its answer goes to the mailbox; a thread that takes no orders any more is a fault.
     pub fn run(&mut self, order: Order) {
         let id = order.id;
-        self.in_flight = Some((id, order.assignment.stop.clone()));
-        if self.commands.try_send(Command::Run(order)).is_err() {
+        self.in_flight = Some(id);
+        // A segment that was cancelled is ordered again, of the same claim, when the lease is confirmed once more.
+        if self.stop.is_set() {
+            self.stop = StopFlag::default();
+        }
+        if self.commands.try_send(Command::Run(order, self.stop.clone())).is_err() {
             self.mailbox.answer(Input::ConvertAnswered { id, answer: ConvertAnswer::Fault });
         }
     }
 
     /// Asks that segment to stop. Does nothing when it is not the one in flight.
     pub fn cancel(&self, convert: RequestId) {
-        if let Some((id, stop)) = &self.in_flight
-            && *id == convert
-        {
-            stop.set();
+        if self.in_flight == Some(convert) {
+            self.stop.set();
         }
     }
 
     /// The job is no longer in hand: a segment still in flight is asked to stop, and the work is closed.
     pub fn close(&mut self) {
-        if let Some((_, stop)) = self.in_flight.take() {
-            stop.set();
+        if self.in_flight.take().is_some() {
+            self.stop.set();
         }
         // A full queue means a thread that is stuck; the next order finds that out.
         self.commands.try_send(Command::Close).ok();
@@ -172,6 +176,8 @@ struct Open {
     epoch: Epoch,
     task: Task,
     work: Box<dyn Work>,
+    /// What it was opened with.
+    stop: StopFlag,
 }
 
 impl ConversionThread {
@@ -183,11 +189,11 @@ impl ConversionThread {
                     self.board.works(self.machine, None);
                     open = None;
                 }
-                Command::Run(order) => {
+                Command::Run(order, stop) => {
                     let _context = order.context.enter();
                     let started = Instant::now();
                     let ran = catch_unwind(AssertUnwindSafe(|| {
-                        self.run(&mut open, &order).map_err(|error| meant(error, &order.assignment.stop))
+                        self.run(&mut open, &order, &stop).map_err(|error| meant(error, &stop))
                     }));
                     let answer = self.answer(&mut open, ran, started);
                     self.mailbox.answer(Input::ConvertAnswered { id: order.id, answer });
@@ -196,16 +202,19 @@ impl ConversionThread {
         }
     }
 
-    fn run(&self, open: &mut Option<Open>, order: &Order) -> Result<SegmentDone, WorkError> {
-        let Assignment { job, epoch, ref stop, .. } = *order.assignment;
-        let fits = open.as_ref().is_some_and(|held| held.task.job == job && held.epoch == epoch);
+    fn run(&self, open: &mut Option<Open>, order: &Order, stop: &StopFlag) -> Result<SegmentDone, WorkError> {
+        let Assignment { job, epoch, .. } = *order.assignment;
+        // What was asked to stop does not go on, even if its segment came to its end.
+        let fits = open
+            .as_ref()
+            .is_some_and(|held| held.task.job == job && held.epoch == epoch && !held.stop.is_set());
         if !fits {
             *open = None;
             let work = self.opener.open(&order.assignment, stop)?;
             let source = order.assignment.source().to_owned();
             let task = task(&order.assignment, source, order.segment, work.as_ref());
             self.board.works(self.machine, Some(task.clone()));
-            *open = Some(Open { epoch, task, work });
+            *open = Some(Open { epoch, task, work, stop: stop.clone() });
         }
         let Some(held) = open.as_mut() else { return Err(WorkError::Stopped) };
         stop.check()?;
@@ -253,7 +262,10 @@ impl ConversionThread {
                     remaining: held.task.segments.saturating_sub(held.task.segments_done),
                 };
             }
-            (Ok(Err(WorkError::Stopped)), _) => return ConvertAnswer::Cancelled,
+            (Ok(Err(WorkError::Stopped)), _) => {
+                *open = None;
+                return ConvertAnswer::Cancelled;
+            }
             (Ok(Err(error)), _) => error,
             (Ok(Ok(_)), None) => WorkError::Transient("the work was closed while it ran".to_owned()),
             (Err(panic), _) => {
