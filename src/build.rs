@@ -1,4 +1,5 @@
-//! The build script: which commit a release is built from, for `--version`. It compiles nothing and needs no network.
+//! The build script: which commit a release is built from, for `--version`; and `allocator.c`, where there is glibc. It needs no
+//! network.
 
 use std::process::Command;
 
@@ -28,7 +29,18 @@ fn commit() -> String {
     git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
+/// Into every program that the library is part of: nothing calls it, so that a linker would leave it out.
+fn settle_the_allocator() {
+    println!("cargo:rerun-if-changed=src/allocator.c");
+    let is_glibc = std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu")
+        && std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux");
+    if is_glibc {
+        cc::Build::new().file("src/allocator.c").link_lib_modifier("+whole-archive").compile("allocator");
+    }
+}
+
 fn main() {
+    settle_the_allocator();
     println!("cargo:rerun-if-changed=src/build.rs");
     println!("cargo:rerun-if-env-changed=ROBOFLOW_COMMIT");
     println!("cargo:rustc-env=ROBOFLOW_COMMIT={}", commit());

@@ -18,9 +18,6 @@ const RANGE_BYTES: usize = 4 << 20;
 /// Places that read at once: together they would read ahead three times what they may.
 const READERS: usize = 12;
 const _: () = assert!(READERS * READ_AHEAD_BYTES == 3 * READ_AHEAD_TOTAL_BYTES);
-/// To glibc: what is so large is a mapping of its own, which goes back when it is dropped, so that a peak is what is held. By
-/// itself it raises this with each larger piece that is freed, keeps such pieces, and peaks at twice to three times as much.
-const OWN_MAPPING: (&str, &str) = ("MALLOC_MMAP_THRESHOLD_", "131072");
 /// Beside what is counted: of connections, and of the allocator.
 const BESIDE_BYTES: usize = 12 << 20;
 /// What each of them reads at once.
@@ -109,7 +106,6 @@ fn all_places_together_read_ahead_no_more_than_64_mib() {
         .args(["--exact", "memory::child_that_reads_in_many_places", "--nocapture"])
         .env(ENDPOINT, server.endpoint())
         .env(LOCATION, new_location())
-        .envs([OWN_MAPPING])
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -137,7 +133,6 @@ fn memory_is_bounded_whatever_an_object_has() {
             .env(LOCATION, &location)
             .env(AHEAD, ahead.to_string())
             .env(WORK, work)
-            .envs([OWN_MAPPING])
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
