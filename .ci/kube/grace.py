@@ -9,7 +9,7 @@ import json
 from api import wait_for
 
 GRACE_S = 5
-SEGMENT_S, SEGMENTS = 25, 3  # how long one machine would take for a segment: far longer than the grace; segments of each recording
+SEGMENT_S, SEGMENTS = 20, 3  # how long one machine would take for a segment: far longer than the grace; segments of each recording
 DEPLOYMENT = "/apis/apps/v1/namespaces/roboflow/deployments/roboflow-worker"
 PODS = "/api/v1/namespaces/roboflow/pods"
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/roboflow/rolebindings/roboflow-worker"

@@ -101,6 +101,7 @@ struct State {
     generation: u64,
     requests: u64,
     faults: u64,
+    answered_bytes: u64,
     random: StdRng,
     ended: bool,
 }
@@ -130,6 +131,7 @@ impl HttpProxy {
             generation: 0,
             requests: 0,
             faults: 0,
+            answered_bytes: 0,
             random: StdRng::seed_from_u64(seed),
             ended: false,
         };
@@ -170,6 +172,11 @@ impl HttpProxy {
     /// How many requests came.
     pub fn requests(&self) -> u64 {
         self.shared.lock().requests
+    }
+
+    /// How many bytes the answers to reads promised.
+    pub fn answered_bytes(&self) -> u64 {
+        self.shared.lock().answered_bytes
     }
 
     /// How many of them were hit.
@@ -231,7 +238,7 @@ fn serve(client: &TcpStream, shared: &Shared) -> io::Result<()> {
             Ok(())
         }
         Some(HttpFault::Answer(status, code)) => answer(client, &mut reader, &request, status, code),
-        fault => forward(client, &mut reader, &request, shared.target, fault),
+        fault => forward(client, &mut reader, &request, shared, fault),
     };
     client.shutdown(Shutdown::Both).ok();
     done
@@ -261,13 +268,13 @@ fn forward(
     mut client: &TcpStream,
     reader: &mut impl BufRead,
     request: &Request,
-    target: SocketAddr,
+    shared: &Shared,
     fault: Option<HttpFault>,
 ) -> io::Result<()> {
     if let Some(HttpFault::Late(way)) = fault {
         thread::sleep(way); // the latency itself, not a condition
     }
-    let server = TcpStream::connect(target)?;
+    let server = TcpStream::connect(shared.target)?;
     server.set_nodelay(true)?;
     server.set_read_timeout(Some(SERVER_LIMIT))?;
     (&server).write_all(&request.head)?;
@@ -288,6 +295,9 @@ fn forward(
         }
     }
     head.extend(b"Connection: close\r\n\r\n");
+    if request.method == "GET" {
+        shared.lock().answered_bytes += length;
+    }
     match fault {
         Some(HttpFault::LoseAnswer) => io::copy(&mut answers, &mut io::sink()).map(drop),
         Some(HttpFault::CutBody) if length < 2 || request.method == "HEAD" => Ok(()),

@@ -4,9 +4,12 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a broken promise fails the test at once")]
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use roboflow::error::{Class, Classified};
 use roboflow::storage::{ObjectInfo, SharedStorage, StorageError};
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +20,7 @@ pub type Promise = (&'static str, fn(&SharedStorage));
 pub const PROMISES: &[Promise] = &[
     ("what is put is read", what_is_put_is_read),
     ("reads are by range", reads_are_by_range),
+    ("ranges of a large object are what lies there", ranges_of_a_large_object_are_what_lies_there),
     ("what is missing is said to be", what_is_missing_is_said_to_be),
     ("wrong keys are refused", wrong_keys_are_refused),
     ("a listing is in the order of the keys' bytes", listing_is_in_byte_order),
@@ -94,6 +98,37 @@ fn reads_are_by_range(storage: &SharedStorage) {
         10
     );
     assert!(matches!(storage.read("x", 9), Err(StorageError::Invalid { .. })));
+    let ranges = [8..10, 0..4, 3..3, 2..5, 8..100, 10..15, 99..104, 0..10];
+    let read = storage.read_ranges(&object, &ranges).expect("read_ranges");
+    assert_eq!(read, ["89", "0123", "", "234", "89", "", "", "0123456789"], "{ranges:?}");
+    assert!(storage.read_ranges(&object, &[]).expect("none").is_empty());
+}
+
+/// As many, as long and as far apart as chance has it.
+fn ranges_of_a_large_object_are_what_lies_there(storage: &SharedStorage) {
+    let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7 % 251) as u8).collect();
+    storage.put("large", &body).expect("put");
+    let object = storage.head("large").expect("head");
+    let mut random = StdRng::seed_from_u64(11);
+    for _ in 0..4 {
+        let ranges: Vec<Range<u64>> = (0..40)
+            .map(|_| {
+                let start = random.random_range(0..body.len());
+                let end = (start + random.random_range(0..200_000)).min(body.len());
+                start as u64..end as u64
+            })
+            .collect();
+        let read = storage.read_ranges(&object, &ranges).expect("read_ranges");
+        assert_eq!(read.len(), ranges.len());
+        for (range, bytes) in ranges.iter().zip(read) {
+            assert!(bytes == body[range.start as usize..range.end as usize], "{range:?}");
+        }
+    }
+    storage.put("large", b"another").expect("put");
+    assert!(matches!(
+        storage.read_ranges(&object, std::slice::from_ref(&(0..1))),
+        Err(StorageError::Changed { .. })
+    ));
 }
 
 fn what_is_missing_is_said_to_be(storage: &SharedStorage) {

@@ -26,6 +26,7 @@ use crate::work::WorkError;
 use bytes::Bytes;
 use std::fmt;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,17 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`StorageError::Changed`] when another version stands under its key now: reads never mix two.
     fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError>;
+
+    /// Several such ranges of it, in the order in which they are asked for. For short ones that lie far apart: what lies between
+    /// is not read, unless that is quicker. All of them are held at once.
+    ///
+    /// # Errors
+    /// As [`Storage::read_at`].
+    fn read_ranges(&self, object: &ObjectInfo, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StorageError> {
+        let len = |range: &Range<u64>| usize::try_from(range.end.saturating_sub(range.start));
+        let read = |range: &Range<u64>| self.read_at(object, range.start, len(range).unwrap_or(usize::MAX));
+        ranges.iter().map(read).collect()
+    }
 
     /// The whole object. For small ones: `limit_bytes` bounds it, and a larger one is an error.
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError>;

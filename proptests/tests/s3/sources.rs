@@ -1,12 +1,63 @@
 //! The contract of sources over object storage, and folders of ROS 2 as a bucket lists them.
 
-use crate::servers::{Server, new_place, options};
-use roboflow::convert::StopFlag;
+use crate::servers::{Server, new_location, new_place, options};
+use roboflow::convert::crew::Crew;
+use roboflow::convert::mapping::Mapping;
+use roboflow::convert::recording::RecordingWork;
 use roboflow::convert::source::Recording;
+use roboflow::convert::{StopFlag, Work};
 use roboflow::recordings;
+use roboflow::storage::memory::MemoryStorage;
 use roboflow::storage::{Places, SharedStorage};
+use roboflow_proptests::http_proxy::HttpProxy;
+use roboflow_proptests::recording::Robot;
 use roboflow_proptests::source_contract::{check_all, put};
 use roboflow_proptests::sources::{FORMATS, content};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+const CAMERAS: &str = r#"
+fps = 30
+[task]
+text = "t"
+[[feature]]
+name = "observation.images.left"
+kind = "image"
+source = [{ topic = "/camera_0/image/compressed" }]
+[[feature]]
+name = "observation.images.right"
+kind = "image"
+source = [{ topic = "/camera_1/image/compressed" }]
+"#;
+
+/// Planning reads the indexes between the chunks and leaves the chunks alone: converting reads them once.
+#[test]
+fn what_is_converted_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.mcap");
+    Robot { seconds: 12.0, cameras: 2, picture_bytes: 40_000, chunk_bytes: 1 << 20, ..Robot::default() }
+        .write(&path);
+    let body = std::fs::read(&path).unwrap();
+    let proxy = HttpProxy::start(Server::shared_moto().address, 1);
+    let input =
+        Places::new(options(&proxy.endpoint())).create(&new_location(), &StopFlag::default()).unwrap();
+    input.put("r.mcap", &body).unwrap();
+    let mapping = Mapping::parse("m.toml", CAMERAS).unwrap();
+    let (crew, stop) = (Crew::new(NonZeroUsize::MIN).unwrap(), StopFlag::default());
+    let staging: SharedStorage = Arc::new(MemoryStorage::new());
+    let before = proxy.answered_bytes();
+    let mut work =
+        RecordingWork::open(input, "r.mcap", "r", staging, "j/", &mapping, 100, &crew, &stop).unwrap();
+    let planned = proxy.answered_bytes() - before;
+    for segment in 0..work.segments() {
+        work.run(segment, &stop).unwrap();
+    }
+    let all = proxy.answered_bytes() - before;
+    println!("{} bytes: {planned} read to plan, {all} in all", body.len());
+    // The first and the last MiB are read for the digest, the first chunks for the pictures' size.
+    assert!(body.len() > 12 << 20 && planned < 6 << 20, "{planned}");
+    assert!(all < body.len() as u64 + (6 << 20), "{all} of {}", body.len());
+}
 
 #[test]
 fn every_format_gives_the_same_stream_from_a_bucket() {

@@ -61,14 +61,28 @@ impl File {
     /// Exactly this range, in one read.
     pub(crate) fn range(&self, range: Range<u64>) -> Result<Bytes, SourceError> {
         let len = range.end.saturating_sub(range.start);
-        let short = |got: usize| SourceError::Damaged {
+        let len = usize::try_from(len).map_err(|_| self.short(&range, 0))?;
+        self.whole(&range, self.storage.read_at(&self.object, range.start, len)?)
+    }
+
+    /// Exactly these ranges, which are short and lie far apart.
+    pub(crate) fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, SourceError> {
+        let read = self.storage.read_ranges(&self.object, ranges)?;
+        ranges.iter().zip(read).map(|(range, bytes)| self.whole(range, bytes)).collect()
+    }
+
+    fn whole(&self, range: &Range<u64>, bytes: Bytes) -> Result<Bytes, SourceError> {
+        let is_whole = bytes.len() as u64 == range.end.saturating_sub(range.start);
+        if is_whole { Ok(bytes) } else { Err(self.short(range, bytes.len())) }
+    }
+
+    fn short(&self, range: &Range<u64>, got: usize) -> SourceError {
+        let len = range.end.saturating_sub(range.start);
+        SourceError::Damaged {
             file: self.name.clone(),
             offset: range.start,
             reason: format!("{len} bytes expected, {got} read"),
-        };
-        let len = usize::try_from(len).map_err(|_| short(0))?;
-        let bytes = self.storage.read_at(&self.object, range.start, len)?;
-        if bytes.len() == len { Ok(bytes) } else { Err(short(bytes.len())) }
+        }
     }
 }
 

@@ -6,7 +6,13 @@ use super::part::Part;
 use super::{MessageRef, Recording, SourceError, TimeSource, TopicId};
 use crate::convert::StopFlag;
 use crate::convert::decode::StampPlan;
+use bytes::Bytes;
 use std::collections::HashMap;
+
+/// Indexes that are read at once: over a bucket each may be a request, and several are on their way together.
+const INDEXES_AT_ONCE: usize = 64;
+/// And no more of them than hold so much, but for a single one.
+const INDEX_BYTES_AT_ONCE: u64 = 4 << 20;
 
 /// One topic on its way into the index.
 struct Slot {
@@ -56,6 +62,17 @@ pub(crate) fn index(
         .collect())
 }
 
+/// How many of these stretches' indexes are read at once: at least one.
+fn at_once(stretches: &[(u32, &Stretch)]) -> usize {
+    let mut bytes = 0_u64;
+    let fitting = stretches.iter().take(INDEXES_AT_ONCE).take_while(|(_, stretch)| {
+        let index = stretch.index.clone().unwrap_or_default();
+        bytes = bytes.saturating_add(index.end.saturating_sub(index.start));
+        bytes <= INDEX_BYTES_AT_ONCE
+    });
+    fitting.count().max(1)
+}
+
 impl Indexing<'_> {
     fn run(&mut self, stop: &StopFlag) -> Result<(), SourceError> {
         let mut spare = Vec::new();
@@ -64,19 +81,30 @@ impl Indexing<'_> {
                 Some((*channel, (*self.by_topic.get(topic)?, *kind)))
             };
             let by_channel: HashMap<u16, (usize, usize)> = part.channels().iter().filter_map(place).collect();
-            for (number, stretch) in part.stretches() {
-                if stop.is_set() {
-                    return Err(SourceError::Stopped);
+            let wanted: Vec<(u32, &Stretch)> = part
+                .stretches()
+                .filter(|(_, stretch)| stretch.may_hold(|channel| by_channel.contains_key(&channel)))
+                .collect();
+            let mut rest = wanted.as_slice();
+            while !rest.is_empty() {
+                let (batch, others) = rest.split_at_checked(at_once(rest)).unwrap_or((rest, &[]));
+                rest = others;
+                let is_enough = self.time == TimeSource::Log;
+                let indexes = if is_enough { part.indexes(batch)? } else { Vec::new() };
+                let mut indexes = indexes.into_iter();
+                for &(number, stretch) in batch {
+                    if stop.is_set() {
+                        return Err(SourceError::Stopped);
+                    }
+                    if let Some(index) = indexes.next()
+                        && self.by_index(part, (number, stretch), &index, &by_channel)?
+                    {
+                        continue;
+                    }
+                    let chunk = part.chunk(number, stretch, spare)?;
+                    self.by_data(part, number, &chunk, &by_channel)?;
+                    spare = chunk.into_spare();
                 }
-                if !stretch.may_hold(|channel| by_channel.contains_key(&channel)) {
-                    continue;
-                }
-                if self.time == TimeSource::Log && self.by_index(part, number, stretch, &by_channel)? {
-                    continue;
-                }
-                let chunk = part.chunk(number, stretch, spare)?;
-                self.by_data(part, number, &chunk, &by_channel)?;
-                spare = chunk.into_spare();
             }
         }
         Ok(())
@@ -86,13 +114,13 @@ impl Indexing<'_> {
     fn by_index(
         &mut self,
         part: &Part,
-        chunk: u32,
-        stretch: &Stretch,
+        (chunk, stretch): (u32, &Stretch),
+        index: &Bytes,
         by_channel: &HashMap<u16, (usize, usize)>,
     ) -> Result<bool, SourceError> {
         let slots = &mut self.slots;
         let mut beyond = false;
-        let found = part.entries(chunk, stretch, &mut |channel, stamp_ns, offset| {
+        let found = part.entries(chunk, stretch, index, &mut |channel, stamp_ns, offset| {
             let slot = by_channel.get(&channel).and_then(|(place, _)| slots.get_mut(*place));
             let Some(slot) = slot else { return };
             match u32::try_from(offset) {

@@ -7,6 +7,7 @@ use super::format::Format;
 use super::metadata::Metadata;
 use super::{SourceError, Topic, TopicId};
 use crate::convert::StopFlag;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -86,21 +87,27 @@ impl Part {
         Chunk::from_bytes(name, self.catalog.format, stretch, bytes, spare)
     }
 
-    /// Gives channel, log time and offset of each message of a stretch, where that can be told without reading them; false where
+    /// The message indexes of some stretches, in their order: empty for those that have none.
+    pub(crate) fn indexes(&self, stretches: &[(u32, &Stretch)]) -> Result<Vec<Bytes>, SourceError> {
+        let at = |(_, stretch): &(u32, &Stretch)| stretch.index.clone().unwrap_or_default();
+        self.file.ranges(&stretches.iter().map(at).collect::<Vec<_>>())
+    }
+
+    /// Gives channel, log time and offset of each message of a stretch, whose index was read, where that can be told without reading them; false where
     /// it cannot.
     pub(crate) fn entries(
         &self,
         number: u32,
         stretch: &Stretch,
+        index: &Bytes,
         take: &mut dyn FnMut(u16, u64, u64),
     ) -> Result<bool, SourceError> {
         if let Some(bag) = &self.catalog.bag {
             bag.entries(&self.file, (number - self.first) as usize, take)?;
             return Ok(true);
         }
-        let Some(Range { start, end }) = stretch.index.clone() else { return Ok(false) };
-        let bytes = self.file.range(start..end)?;
-        self.catalog.format.entries(&bytes, take).map(|()| true).ok_or_else(|| SourceError::Damaged {
+        let Some(Range { start, .. }) = stretch.index else { return Ok(false) };
+        self.catalog.format.entries(index, take).map(|()| true).ok_or_else(|| SourceError::Damaged {
             file: self.file.name().to_owned(),
             offset: start,
             reason: "a chunk's message index does not fit its place".to_owned(),

@@ -119,10 +119,15 @@ impl Ahead {
         Self { budgets: [Arc::new(Budget::new(limit)), Arc::clone(all)], limit, streams: VecDeque::new() }
     }
 
-    /// Takes the stream that a read goes on with.
+    /// Takes the stream that a read goes on with: of several the one that holds its beginning, or ends nearest to it. Another would
+    /// fetch the same once more, and go on beside it.
     fn take(&mut self, version: &Version, offset: u64) -> Option<Stream> {
-        let found =
-            self.streams.iter().position(|stream| stream.version == *version && stream.reaches(offset))?;
+        let reaching = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.version == *version && stream.reaches(offset));
+        let (found, _) = reaching.min_by_key(|(_, stream)| stream.distance(offset))?;
         self.streams.remove(found)
     }
 
@@ -160,6 +165,12 @@ impl Stream {
     fn reaches(&self, offset: u64) -> bool {
         let first = self.blocks.front().map_or(self.end, |block| block.range.start.min(self.end));
         (first..=self.held_end().saturating_add(MAX_GAP_BYTES)).contains(&offset)
+    }
+
+    /// How far off a read begins from what is held; none where it is held.
+    fn distance(&self, offset: u64) -> Option<u64> {
+        let is_held = self.blocks.iter().any(|block| block.range.contains(&offset));
+        (!is_held).then(|| offset.abs_diff(self.held_end()))
     }
 
     /// Where what is held ends.
@@ -396,6 +407,23 @@ mod tests {
         assert!(ahead.take(&version(1 << 30), (17 << 24) - 1).is_none(), "back is another stretch");
         assert!(ahead.take(&version(1 << 30), (17 << 24) + MAX_GAP_BYTES + 1).is_none());
         assert!(ahead.take(&version(7), 17 << 24).is_none(), "another version");
+    }
+
+    #[test]
+    fn a_read_goes_on_with_the_stream_that_holds_it() {
+        let mut ahead = Ahead::new(1 << 20, &Arc::new(Budget::new(1 << 20)));
+        // All of them reach a read at 1,000: one by what lies between chunks, one nearer, one holds it.
+        for (end, held) in [(0, None), (900, None), (500, Some(500..1_500)), (990, None)] {
+            let mut stream = stream(end);
+            stream.blocks.extend(held.map(|range| Block {
+                range,
+                body: Body::Here(Bytes::new()),
+                _share: ahead.share(10).unwrap(),
+            }));
+            ahead.put_back(stream);
+        }
+        let ends: Vec<u64> = (0..4).map(|_| ahead.take(&version(1 << 30), 1_000).unwrap().end).collect();
+        assert_eq!(ends, [500, 990, 900, 0]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod options;
 mod parts;
 mod place;
 mod profile;
+mod ranges;
 mod read;
 mod requests;
 mod sweep;
@@ -46,6 +47,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -253,6 +255,10 @@ impl Storage for S3Storage {
 
     fn read_at(&self, object: &ObjectInfo, offset: u64, len: usize) -> Result<Bytes, StorageError> {
         self.read_ahead(object, offset, len)
+    }
+
+    fn read_ranges(&self, object: &ObjectInfo, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StorageError> {
+        self.ranges(object, ranges)
     }
 
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError> {
