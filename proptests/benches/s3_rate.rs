@@ -15,7 +15,7 @@
 )]
 
 use roboflow::storage::s3::{Environment, S3Options};
-use roboflow::storage::{Places, Storage};
+use roboflow::storage::Places;
 use roboflow::work::StopFlag;
 use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
 use roboflow_proptests::program::{Program, Running};
