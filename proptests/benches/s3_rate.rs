@@ -14,8 +14,8 @@
     reason = "a benchmark prints, and ends when something is wrong"
 )]
 
-use roboflow::storage::s3::{Environment, S3Options};
 use roboflow::storage::Places;
+use roboflow::storage::s3::{Environment, S3Options};
 use roboflow::work::StopFlag;
 use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
 use roboflow_proptests::program::{Program, Running};
