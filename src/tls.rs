@@ -21,27 +21,28 @@ pub(crate) struct Wire<'a> {
 /// The authorities that this machine trusts.
 ///
 /// # Errors
-/// When their files cannot be read.
+/// When their files cannot be read, or there are none.
 pub(crate) fn machine_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs()?;
-    Ok(roots(found.into_iter().map(|certificate| certificate.0)))
+    roots(found.into_iter().map(|certificate| certificate.0))
 }
 
 /// The authorities of a PEM file's text.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it cannot be read, or holds none.
 pub(crate) fn pem_roots(mut text: impl io::BufRead) -> io::Result<RootCertStore> {
-    rustls_pemfile::certs(&mut text).map(roots)
+    rustls_pemfile::certs(&mut text).and_then(roots)
 }
 
-fn roots(certificates: impl IntoIterator<Item = Vec<u8>>) -> RootCertStore {
+/// Who trusts nobody reaches nobody, and would be told of a bad certificate instead.
+fn roots(certificates: impl IntoIterator<Item = Vec<u8>>) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
         // One that is broken or of a kind not known helps nobody, and harms nobody.
         roots.add(&Certificate(certificate)).ok();
     }
-    roots
+    if roots.is_empty() { Err(io::Error::other("no certificate that can be used")) } else { Ok(roots) }
 }
 
 /// Without roots it speaks plain HTTP only.
@@ -56,5 +57,21 @@ pub(crate) fn connector(roots: RootCertStore, wire: &Wire<'_>) -> Connector {
     match wire.server_name {
         Some(name) => builder.with_server_name(name.to_owned()).enable_http1().wrap_connector(plain),
         None => builder.enable_http1().wrap_connector(plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_that_trust_nobody_are_an_error() {
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in ["", "not a certificate\n", broken] {
+            assert_eq!(
+                pem_roots(text.as_bytes()).unwrap_err().to_string(),
+                "no certificate that can be used"
+            );
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Spans {
             self.claim = Some(Claim {
                 job,
                 epoch,
-                span: SpanId::from_bytes(rand::random::<u64>().max(1).to_be_bytes()),
+                span: new_span(),
                 begun_ms: taken.first().map_or(at_ms, |first| first.at_ms.saturating_sub(first.dwell_ms)),
                 origin: now.checked_sub(passed).unwrap_or(now),
             });
@@ -74,12 +74,17 @@ impl Spans {
         }
         let is_over = holds(after) != Some((claim.job, claim.epoch)) || after.exit().is_some();
         if is_over {
-            let outcome = Outcome::of(before.tally(), after);
+            let outcome = Outcome::of(before.tally(), after.tally(), after.exit());
             let segments = before.held().map_or(0, |held| held.segments_done);
             exporter.export(claim.ended(at_ms, outcome, segments, self.machine));
             self.claim = None;
         }
     }
+}
+
+/// An id of its own; the one of zeros says that there is none.
+fn new_span() -> SpanId {
+    SpanId::from_bytes(rand::random::<u64>().max(1).to_be_bytes())
 }
 
 /// How a claim ended.
@@ -93,9 +98,9 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn of(before: Tally, after: &Machine) -> Self {
-        let now = after.tally();
-        if after.exit() == Some(Exit::LeftToLease) || now.left_to_lease > before.left_to_lease {
+    /// By what was counted before and after, and by how the machine ended, if it did.
+    fn of(before: Tally, now: Tally, exit: Option<Exit>) -> Self {
+        if exit == Some(Exit::LeftToLease) || now.left_to_lease > before.left_to_lease {
             Self::LeftToLease
         } else if now.completed > before.completed {
             Self::Completed
@@ -129,14 +134,14 @@ impl Outcome {
 
 impl Claim {
     fn at(&self, at_ms: u64) -> SystemTime {
-        self.origin + Duration::from_millis(at_ms)
+        self.origin.checked_add(Duration::from_millis(at_ms)).unwrap_or(self.origin)
     }
 
     /// The state that a transition left.
     fn stood(&self, taken: &Transition, machine: u32) -> SpanData {
         let begun_ms = taken.at_ms.saturating_sub(taken.dwell_ms);
         let mut span = self.span(taken.from.name().into(), (begun_ms, taken.at_ms), machine);
-        span.span_context = self.context(SpanId::from_bytes(rand::random::<u64>().max(1).to_be_bytes()));
+        span.span_context = self.context(new_span());
         span.parent_span_id = self.span;
         span.attributes.push(KeyValue::new("roboflow.ended_by", taken.cause));
         span
@@ -176,5 +181,32 @@ impl Claim {
     fn context(&self, span: SpanId) -> SpanContext {
         let trace = TraceId::from_bytes(self.job.0);
         SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_ends_as_the_machine_counted_it() {
+        let before = Tally { owned: 9, completed: 5, failed: 1, released: 1, lost: 1, left_to_lease: 0 };
+        let counted = |count: fn(&mut Tally)| {
+            let mut now = before;
+            count(&mut now);
+            now
+        };
+        let cases = [
+            (counted(|now| now.completed += 1), None, "completed", false),
+            (counted(|now| now.released += 1), Some(Exit::Clean), "released", false),
+            (counted(|now| now.failed += 1), None, "failed", true),
+            (counted(|now| now.lost += 1), None, "lost", true),
+            (counted(|now| now.left_to_lease += 1), None, "left to the lease", true),
+            (before, Some(Exit::LeftToLease), "left to the lease", true),
+        ];
+        for (now, exit, name, is_error) in cases {
+            let outcome = Outcome::of(before, now, exit);
+            assert_eq!((outcome.name(), matches!(outcome.status(), Status::Error { .. })), (name, is_error));
+        }
     }
 }

@@ -96,11 +96,8 @@ impl OwnPod {
     fn connector(&self) -> Result<Connector, PodError> {
         let mut roots = RootCertStore::empty();
         if self.base.scheme_str() == Some("https") {
-            roots = tls::pem_roots(read(&self.account, "ca.crt")?.as_bytes()).unwrap_or(roots);
-            if roots.is_empty() {
-                let error = io::Error::other("it holds no certificate that can be used");
-                return Err(PodError::Account { path: self.account.join("ca.crt"), error });
-            }
+            let refused = |error| PodError::Account { path: self.account.join("ca.crt"), error };
+            roots = tls::pem_roots(read(&self.account, "ca.crt")?.as_bytes()).map_err(refused)?;
         }
         let host = self.base.host().unwrap_or_default();
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();

@@ -89,23 +89,36 @@ impl Indexing<'_> {
             while !rest.is_empty() {
                 let (batch, others) = rest.split_at_checked(at_once(rest)).unwrap_or((rest, &[]));
                 rest = others;
-                let is_enough = self.time == TimeSource::Log;
-                let indexes = if is_enough { part.indexes(batch)? } else { Vec::new() };
-                let mut indexes = indexes.into_iter();
-                for &(number, stretch) in batch {
-                    if stop.is_set() {
-                        return Err(SourceError::Stopped);
-                    }
-                    if let Some(index) = indexes.next()
-                        && self.by_index(part, (number, stretch), &index, &by_channel)?
-                    {
-                        continue;
-                    }
-                    let chunk = part.chunk(number, stretch, spare)?;
-                    self.by_data(part, number, &chunk, &by_channel)?;
-                    spare = chunk.into_spare();
-                }
+                self.batch(part, batch, &by_channel, &mut spare, stop)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Some stretches of a part, whose indexes are read together.
+    fn batch(
+        &mut self,
+        part: &Part,
+        stretches: &[(u32, &Stretch)],
+        by_channel: &HashMap<u16, (usize, usize)>,
+        spare: &mut Vec<u8>,
+        stop: &StopFlag,
+    ) -> Result<(), SourceError> {
+        let is_enough = self.time == TimeSource::Log;
+        let indexes = if is_enough { part.indexes(stretches)? } else { Vec::new() };
+        let mut indexes = indexes.into_iter();
+        for &(number, stretch) in stretches {
+            if stop.is_set() {
+                return Err(SourceError::Stopped);
+            }
+            if let Some(index) = indexes.next()
+                && self.by_index(part, (number, stretch), &index, by_channel)?
+            {
+                continue;
+            }
+            let chunk = part.chunk(number, stretch, std::mem::take(spare))?;
+            self.by_data(part, number, &chunk, by_channel)?;
+            *spare = chunk.into_spare();
         }
         Ok(())
     }

@@ -93,8 +93,8 @@ impl Part {
         self.file.ranges(&stretches.iter().map(at).collect::<Vec<_>>())
     }
 
-    /// Gives channel, log time and offset of each message of a stretch, whose index was read, where that can be told without reading them; false where
-    /// it cannot.
+    /// Gives channel, log time and offset of each message of a stretch, whose index was read, where that can be told without
+    /// reading them; false where it cannot.
     pub(crate) fn entries(
         &self,
         number: u32,

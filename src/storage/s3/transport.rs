@@ -47,18 +47,16 @@ pub(super) fn client(options: &S3Options, tls: bool) -> Result<Http, String> {
 }
 
 fn roots(environment: &Environment) -> Result<RootCertStore, String> {
-    let roots = match environment.get("AWS_CA_BUNDLE") {
-        None => {
-            tls::machine_roots().map_err(|error| format!("the root certificates cannot be read: {error}"))?
-        }
+    match environment.get("AWS_CA_BUNDLE") {
+        None => tls::machine_roots().map_err(|error| {
+            format!(
+                "root certificates: {error}: install them (ca-certificates), or give a file by AWS_CA_BUNDLE or SSL_CERT_FILE"
+            )
+        }),
         Some(path) => std::fs::File::open(&path)
             .and_then(|file| tls::pem_roots(BufReader::new(file)))
-            .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}"))?,
-    };
-    if roots.is_empty() {
-        return Err("no root certificates are found: install them (ca-certificates), or give a file by AWS_CA_BUNDLE or SSL_CERT_FILE".into());
+            .map_err(|error| format!("AWS_CA_BUNDLE: {path}: {error}")),
     }
-    Ok(roots)
 }
 
 /// What a server answered.
