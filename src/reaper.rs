@@ -15,6 +15,8 @@ use crate::worker::mailbox::Mailbox;
 use roboflow_fsm::Input;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Jobs put back in one round at most.
 const RECLAIMED_PER_ROUND: usize = 256;
@@ -32,13 +34,21 @@ pub struct Reaper {
     queue: Queue,
     interval: Duration,
     mailboxes: Vec<Mailbox>,
+    out_of_work: Arc<Notify>,
     metrics: Arc<Metrics>,
 }
 
 impl Reaper {
-    /// Looks every `interval`, and when a lease that it saw ends before that. `mailboxes` hear when work may wait.
-    pub fn new(queue: Queue, interval: Duration, mailboxes: Vec<Mailbox>, metrics: Arc<Metrics>) -> Self {
-        Self { queue, interval, mailboxes, metrics }
+    /// Looks every `interval`, when a lease that it saw ends before that, and when a machine that ended a job is
+    /// `out_of_work`. `mailboxes` hear when work may wait.
+    pub fn new(
+        queue: Queue,
+        interval: Duration,
+        mailboxes: Vec<Mailbox>,
+        out_of_work: Arc<Notify>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { queue, interval, mailboxes, out_of_work, metrics }
     }
 
     /// Goes on until it is dropped.
@@ -67,7 +77,19 @@ impl Reaper {
             }
             let wait = wait_before(self.interval, next_end, rand::random_range(0..=SPREAD_MS));
             awaited_end = next_end.is_some_and(|end| end <= wait);
-            tokio::time::sleep(wait).await;
+            let is_early = timeout(wait, self.may_be_due(looked.map(|(count, _)| count))).await.is_ok();
+            awaited_end &= !is_early;
+        }
+    }
+
+    /// Until a machine finds nothing to claim, and jobs were settled here since the look that counted so many: what it did last may
+    /// be what an assembly waited for. While there is other work, that can wait for the next look.
+    async fn may_be_due(&self, seen: Option<u64>) {
+        loop {
+            self.out_of_work.notified().await;
+            if seen.is_some_and(|seen| seen != self.settled()) {
+                return;
+            }
         }
     }
 

@@ -139,6 +139,18 @@ fn a_worker_that_cannot_reach_the_storage_it_is_told_of_ends_at_once() {
     stop(running);
 }
 
+/// No timer opens an assembly that is due: the worker that made it so does, once it has nothing else to do.
+#[test]
+fn the_assembly_follows_the_last_recording_whatever_the_intervals() {
+    let lab = Lab::with(2, &short());
+    lab.run(&format!("submit in --out set {QUEUE}")).expect_code(0);
+    let mut worker =
+        lab.start(&format!("worker {QUEUE} --poll-interval 10m --lease 40m --renew-interval 10m"));
+    assert!(worker.until("the dataset", || lab.path("set/meta/info.json").exists()));
+    stop(worker);
+    lab.run("validate set").expect_code(0);
+}
+
 #[test]
 fn a_wait_that_is_cut_short_leaves_the_batch_going() {
     let lab = Lab::with(1, &short());

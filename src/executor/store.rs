@@ -89,7 +89,10 @@ impl StoreSide {
     ) {
         let claim = match claimed {
             Ok(Some(claim)) => claim,
-            Ok(None) => return owed.claim(ClaimAnswer::Empty),
+            Ok(None) => {
+                self.parts.lease.out_of_work();
+                return owed.claim(ClaimAnswer::Empty);
+            }
             Err(error) => {
                 self.log("claiming", &error);
                 return owed.claim(claim_answer(&error));

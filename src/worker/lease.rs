@@ -55,6 +55,7 @@ struct Shared {
     /// When the last confirmed renewal was sent, in event time.
     confirmed_ms: watch::Sender<Option<u64>>,
     nudge: Notify,
+    out_of_work: Arc<Notify>,
     renewing: AtomicU32,
     metrics: Arc<Metrics>,
 }
@@ -108,7 +109,9 @@ impl Lease {
     ) -> io::Result<Self> {
         let Home { runtime, queue } = home;
         let interval = Duration::from_millis(settings.renew_interval_ms);
-        let reaper = Reaper::new(queue.clone(), interval, mailboxes.clone(), Arc::clone(&metrics));
+        let out_of_work = Arc::new(Notify::new());
+        let (told, counted) = (Arc::clone(&out_of_work), Arc::clone(&metrics));
+        let reaper = Reaper::new(queue.clone(), interval, mailboxes.clone(), told, counted);
         let renewing = AtomicU32::new(settings.machines);
         let shared = Arc::new(Shared {
             clock,
@@ -116,6 +119,7 @@ impl Lease {
             book: Mutex::new(VecDeque::from([(Generation(1), Uuid::new_v4())])),
             confirmed_ms: watch::Sender::new(None),
             nudge: Notify::new(),
+            out_of_work,
             renewing,
             metrics,
         });
@@ -164,6 +168,11 @@ impl Lease {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Unconfirmed),
         }
+    }
+
+    /// A machine found nothing to claim.
+    pub fn out_of_work(&self) {
+        self.shared.out_of_work.notify_one();
     }
 
     /// One machine owns nothing any more and never will. After the last one's word the thread ends.
