@@ -4,8 +4,13 @@
 //! build. It keeps objects in files and reads ranges of them, as a real server does.
 //!
 //! One worker converts one recording of 2 GiB with two cameras: from disk to disk, from the server to the server, and the same
-//! with every request 20 ms later. Peak memory and bytes written to disk are the worker's own, as the kernel counts them. It
-//! asserts that there is no temporary copy, and nothing else: rates depend on the machine.
+//! with every request 20 ms later. Beside it stands the limit that the server sets: how long it takes to write and read as many bytes,
+//! one after the other (a recording is read, its segments are written and read, its dataset is written). Peak memory and bytes written
+//! to disk are the worker's own, as the kernel counts them. It asserts that there is no temporary copy, and nothing else: rates depend
+//! on the machine.
+//!
+//! All requests go through a proxy that opens a connection for each. On a connection that is kept the body of a short answer waits 40 ms
+//! for an acknowledgement of its head: s3s-fs leaves Nagle's algorithm on, as servers for production do not.
 
 #![expect(
     clippy::print_stdout,
@@ -41,6 +46,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const RUN_LIMIT: Duration = Duration::from_secs(1800);
 /// Of its input, what a conversion from server to server may write to disk, for its queue and its log.
 const QUEUE_SHARE: f64 = 0.05;
+/// What is read and written at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// A picture of a camera, as 640 x 480 has it.
 const PICTURE_BYTES: usize = 48 << 10;
 
@@ -66,24 +73,29 @@ fn main() {
     let input = recording(folder.path(), mib);
     let bytes = std::fs::metadata(&input).unwrap().len();
     let server = server(folder.path());
-    let direct = format!("http://{}", server.address);
-    upload(&input, &direct);
     let proxy = HttpProxy::start(server.address, 1);
+    let [writing, reading] = alone(&input, &proxy.endpoint());
     let remote = (format!("s3://{BUCKET}/in/{NAME}"), format!("s3://{BUCKET}/out"));
     let [here, there] = [folder.path().join("local"), folder.path().join("server").join(BUCKET).join("out")];
     let local = (input.display().to_string(), here.display().to_string());
     println!("{:.1} MB, one worker", bytes as f64 / 1e6);
+    let rate = |seconds: f64| bytes as f64 / 1e6 / seconds;
+    let limit = 2.0 * (writing + reading);
+    println!(
+        "the server alone writes {:.0} MB/s and reads {:.0}: twice each, {limit:.2} s",
+        rate(writing),
+        rate(reading)
+    );
     println!("{:<34} {:>7} {:>7} {:>9} {:>11} {:>9}", "", "s", "MB/s", "peak MiB", "to disk MB", "requests");
     let late = vec![Rule::always(HttpFault::Late(LATENCY))];
-    for (what, (from, to), endpoint, rules) in [
-        ("local disk", &local, direct.clone(), vec![]),
-        ("S3 on loopback", &remote, direct, vec![]),
-        ("S3 through a proxy", &remote, proxy.endpoint(), vec![]),
-        ("S3, each request 20 ms later", &remote, proxy.endpoint(), late),
+    for (what, (from, to), rules) in [
+        ("local disk", &local, vec![]),
+        ("S3 on loopback", &remote, vec![]),
+        ("S3, each request 20 ms later", &remote, late),
     ] {
         proxy.set(rules);
         let before = proxy.requests();
-        let run = convert(folder.path(), from, to, &endpoint);
+        let run = convert(folder.path(), from, to, &proxy.endpoint());
         assert!(
             !to.starts_with("s3:") || run.disk_mb < bytes as f64 / 1e6 * QUEUE_SHARE,
             "{:.0} MB are written to disk, where nothing belongs",
@@ -92,7 +104,7 @@ fn main() {
         println!(
             "{what:<34} {:>7.2} {:>7.0} {:>9.1} {:>11.1} {:>9}",
             run.seconds,
-            bytes as f64 / 1e6 / run.seconds,
+            rate(run.seconds),
             run.peak_mib,
             run.disk_mb,
             proxy.requests() - before
@@ -138,7 +150,8 @@ fn server(folder: &Path) -> Server {
     server
 }
 
-fn upload(input: &Path, endpoint: &str) {
+/// Brings the recording to the server, and reads it back. Gives how long each took, in seconds.
+fn alone(input: &Path, endpoint: &str) -> [f64; 2] {
     let options = S3Options {
         endpoint: Some(endpoint.to_owned()),
         environment: Environment::of(KEYS),
@@ -146,9 +159,17 @@ fn upload(input: &Path, endpoint: &str) {
     };
     let places = Places::new(options);
     let storage = places.create(&format!("s3://{BUCKET}/in"), &StopFlag::default()).unwrap();
+    let begun = Instant::now();
     let mut writer = storage.writer(NAME).unwrap();
-    io::copy(&mut BufReader::new(File::open(input).unwrap()), &mut writer).unwrap();
+    io::copy(&mut BufReader::with_capacity(PIECE_BYTES, File::open(input).unwrap()), &mut writer).unwrap();
     writer.finish().unwrap();
+    let written = begun.elapsed();
+    let object = storage.head(NAME).unwrap();
+    storage.announce(&[(object.clone(), 0..object.size)]);
+    for offset in (0..object.size).step_by(PIECE_BYTES) {
+        assert!(!storage.read_at(&object, offset, PIECE_BYTES).unwrap().is_empty());
+    }
+    [written, begun.elapsed() - written].map(|time| time.as_secs_f64())
 }
 
 /// A conversion, measured.

@@ -21,6 +21,7 @@ pub const PROMISES: &[Promise] = &[
     ("what is put is read", what_is_put_is_read),
     ("reads are by range", reads_are_by_range),
     ("ranges of a large object are what lies there", ranges_of_a_large_object_are_what_lies_there),
+    ("what is announced changes no read", what_is_announced_changes_no_read),
     ("what is missing is said to be", what_is_missing_is_said_to_be),
     ("wrong keys are refused", wrong_keys_are_refused),
     ("a listing is in the order of the keys' bytes", listing_is_in_byte_order),
@@ -129,6 +130,56 @@ fn ranges_of_a_large_object_are_what_lies_there(storage: &SharedStorage) {
         storage.read_ranges(&object, std::slice::from_ref(&(0..1))),
         Err(StorageError::Changed { .. })
     ));
+}
+
+fn what_is_announced_changes_no_read(storage: &SharedStorage) {
+    const OBJECTS: usize = 3;
+    let body: Vec<u8> = (0..2_000_000_u32).map(|at| (at / 7 % 251) as u8).collect();
+    let objects: Vec<ObjectInfo> = (0..OBJECTS)
+        .map(|number| {
+            let key = format!("o{number}");
+            storage.put(&key, &body[number..]).expect("put");
+            storage.head(&key).expect("head")
+        })
+        .collect();
+    let mut random = StdRng::seed_from_u64(12);
+    for round in 0..6 {
+        let ranges: Vec<(ObjectInfo, Range<u64>)> = (0..5)
+            .map(|_| {
+                let object = objects[random.random_range(0..OBJECTS)].clone();
+                let start = random.random_range(0..object.size);
+                let end = random.random_range(start..object.size + 1_000);
+                (object, start..end)
+            })
+            .collect();
+        storage.announce(&ranges);
+        // As announced; then as it comes.
+        let piece = random.random_range(10_000..300_000);
+        for (object, range) in ranges.iter().take(if round % 2 == 0 { 5 } else { 2 }) {
+            let number: usize = object.key[1..].parse().expect("a number");
+            let mut at = range.start;
+            while at < range.end.min(object.size) {
+                let elsewhere = round > 3 && random.random_bool(0.3);
+                let offset = if elsewhere { random.random_range(0..object.size) } else { at };
+                let len = piece.min((object.size - offset) as usize);
+                let read = storage.read_at(object, offset, piece).expect("read_at");
+                let from = number + offset as usize;
+                assert!(read == body[from..from + len], "{} {offset}", object.key);
+                at += if elsewhere { 0 } else { len as u64 };
+            }
+        }
+    }
+    let gone = ObjectInfo { key: "gone".to_owned(), ..objects[0].clone() };
+    storage.announce(&[(gone.clone(), 0..9), (objects[0].clone(), 0..9)]);
+    assert!(matches!(storage.read_at(&gone, 0, 9), Err(StorageError::NotFound { .. })));
+    assert!(storage.read_at(&objects[0], 0, 9).expect("read_at") == body[..9]);
+    storage.announce(&[(objects[1].clone(), 0..2_000_000)]);
+    storage.put("o1", b"another").expect("put");
+    // What was fetched before is still of the version that is asked for.
+    match storage.read_at(&objects[1], 1_000_000, 9) {
+        Ok(read) => assert!(read == body[1_000_001..1_000_010]),
+        Err(error) => assert!(matches!(error, StorageError::Changed { .. }), "{error}"),
+    }
 }
 
 fn what_is_missing_is_said_to_be(storage: &SharedStorage) {

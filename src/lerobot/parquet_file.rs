@@ -14,11 +14,12 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Read at once of a file's end, where its footer stands: over a long way each read costs, whatever it moves. A small file
@@ -26,6 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const TAIL_BYTES: u64 = 64 * 1024;
 /// Bytes read ahead for a page's header.
 const HEADER_BYTES: usize = 4 * 1024;
+/// Columns of a row group that have no more in all are read at once, and held while they are decoded.
+const HELD_BYTES: u64 = 4 << 20;
 
 /// Where the storage's own error waits while the parquet crate passes on its text.
 #[derive(Debug, Clone, Default)]
@@ -167,27 +170,59 @@ pub struct ParquetIn {
 pub(super) struct Chunks {
     storage: SharedStorage,
     object: ObjectInfo,
-    /// The object's last bytes.
-    tail: Bytes,
+    /// What of it is in memory, by its offset: its last bytes first.
+    held: Vec<(u64, Bytes)>,
     slot: Slot,
 }
 
 impl Chunks {
     fn open(storage: &SharedStorage, key: &str) -> Result<Self, StorageError> {
         let object = storage.head(key)?;
-        let start = tail_start(&object);
+        let start = object.size.saturating_sub(TAIL_BYTES);
         let tail =
             storage.read_at(&object, start, usize::try_from(object.size - start).unwrap_or(usize::MAX))?;
-        Ok(Self { storage: Arc::clone(storage), object, tail, slot: Slot::default() })
+        Ok(Self { storage: Arc::clone(storage), object, held: vec![(start, tail)], slot: Slot::default() })
     }
 
-    /// As the storage gives it, fewer bytes only at the end.
+    /// With these ranges in memory, unless they are many bytes.
+    fn hold(mut self, mut ranges: Vec<Range<u64>>) -> Result<Self, StorageError> {
+        ranges.retain(|range| self.in_memory(range.start).is_none());
+        let bytes =
+            ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end.saturating_sub(range.start)));
+        if bytes <= HELD_BYTES && !ranges.is_empty() {
+            let read = self.storage.read_ranges(&self.object, &ranges)?;
+            self.held.extend(ranges.iter().map(|range| range.start).zip(read));
+        }
+        Ok(self)
+    }
+
+    /// What is held from an offset on.
+    fn in_memory(&self, offset: u64) -> Option<Bytes> {
+        self.held.iter().find_map(|(start, bytes)| {
+            let from = usize::try_from(offset.checked_sub(*start)?).ok()?;
+            (from < bytes.len()).then(|| bytes.slice(from..))
+        })
+    }
+
+    /// As the storage gives it, fewer bytes only where what is held ends, or the file.
     fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let Some(from) = offset.checked_sub(tail_start(&self.object)) else {
-            return self.storage.read_at(&self.object, offset, len);
-        };
-        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.tail.len());
-        Ok(self.tail.slice(from..from.saturating_add(len).min(self.tail.len())))
+        match self.in_memory(offset) {
+            Some(held) => Ok(held.slice(..len.min(held.len()))),
+            None => self.storage.read_at(&self.object, offset, len),
+        }
+    }
+
+    /// Says that these files will be read so, as [`crate::storage::Storage::announce`] has it.
+    pub(super) fn announce<'a>(pieces: impl Iterator<Item = (&'a Self, Range<u64>)>) {
+        let mut storage = None;
+        let announced = pieces.map(|(chunks, range)| {
+            storage.get_or_insert(&chunks.storage);
+            (chunks.object.clone(), range)
+        });
+        let announced: Vec<_> = announced.collect();
+        if let Some(storage) = storage {
+            storage.announce(&announced);
+        }
     }
 
     /// Leaves the storage's errors in another slot from now on.
@@ -204,10 +239,6 @@ impl Chunks {
         }
         Ok(count)
     }
-}
-
-fn tail_start(object: &ObjectInfo) -> u64 {
-    object.size.saturating_sub(TAIL_BYTES)
 }
 
 /// Reads on from an offset.
@@ -231,7 +262,11 @@ impl ChunkReader for Chunks {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let bytes = self.read_at(start, length).map_err(|error| self.slot.keep(error))?;
+        let mut bytes = self.read_at(start, length).map_err(|error| self.slot.keep(error))?;
+        if bytes.len() < length {
+            bytes =
+                self.storage.read_at(&self.object, start, length).map_err(|error| self.slot.keep(error))?;
+        }
         if bytes.len() < length {
             return Err(ParquetError::EOF(format!("the file ends {} bytes early", length - bytes.len())));
         }
@@ -320,9 +355,13 @@ impl ParquetIn {
     ) -> Result<Batches, LerobotError> {
         let roots = self.schema().fields().iter().enumerate();
         let roots: Vec<usize> = roots.filter(|(_, field)| wanted(field.name())).map(|(at, _)| at).collect();
-        let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), self.footer.clone());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
+        let mask = ProjectionMask::roots(self.metadata().file_metadata().schema_descr(), roots);
+        let columns = group.and_then(|group| self.metadata().row_groups().get(group));
+        let columns = columns.map(|group| group.columns()).unwrap_or_default().iter().enumerate();
+        let wanted = columns.filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let ranges = wanted.filter_map(|(_, column)| pages_of(column)).collect();
+        let chunks = self.chunks.clone().hold(ranges)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, self.footer.clone());
         let mut builder = builder.with_projection(mask).with_batch_size(batch_rows.max(1));
         if let Some(group) = group {
             builder = builder.with_row_groups(vec![group]);
@@ -330,6 +369,13 @@ impl ParquetIn {
         let reader = builder.build().map_err(|error| self.slot.explain(&self.key, error))?;
         Ok(Batches { key: self.key.clone(), slot: self.slot.clone(), reader })
     }
+}
+
+/// Where the pages of a column chunk lie; none where the footer says nonsense, which reading it finds out.
+fn pages_of(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let (start, bytes) = (u64::try_from(start).ok()?, u64::try_from(column.compressed_size()).ok()?);
+    Some(start..start.checked_add(bytes)?)
 }
 
 /// Rows, batch by batch.

@@ -213,6 +213,7 @@ impl SplicedOut {
     fn try_group(&mut self, parts: Vec<Part<'_>>) -> Result<(), ParquetError> {
         let mut writers = self.factory.create_column_writers(self.groups)?.into_iter();
         let mut leaves = Vec::new();
+        announce(&parts);
         for (field, part) in self.schema.fields().iter().zip(parts) {
             match part {
                 Part::Values(arrays) => encode(field, &arrays, &mut writers, &mut leaves)?,
@@ -245,6 +246,18 @@ impl SplicedOut {
         let sink = writer.into_inner().map_err(|error| slot.explain(&key, error))?;
         sink.finish(&storage, &key)
     }
+}
+
+/// Says what will be copied, in its order.
+fn announce(parts: &[Part<'_>]) {
+    let splices = parts.iter().filter_map(|part| match part {
+        Part::Spliced(splice) => Some(splice),
+        Part::Values(_) | Part::Files(_) => None,
+    });
+    let pieces = splices.flat_map(|splice| &splice.pieces);
+    Chunks::announce(
+        pieces.map(|piece| (&piece.chunks, piece.start..piece.start.saturating_add(piece.bytes))),
+    );
 }
 
 /// A struct's first part as it is given, and nulls for its others.

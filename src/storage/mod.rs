@@ -61,6 +61,12 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         ranges.iter().map(read).collect()
     }
 
+    /// Says what will be read next: these ranges in their order, each forward and to its end. A hint: a place that reads ahead
+    /// fetches what is announced and no more. What was announced before counts no longer.
+    fn announce(&self, ranges: &[(ObjectInfo, Range<u64>)]) {
+        let _ = ranges;
+    }
+
     /// The whole object. For small ones: `limit_bytes` bounds it, and a larger one is an error.
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError>;
 

@@ -3,7 +3,7 @@
 use crate::servers::{Canned, Server, answer, error, new_place, options};
 use bytes::Bytes;
 use roboflow::error::{Class, Classified};
-use roboflow::storage::s3::{PART_BYTES, S3Options};
+use roboflow::storage::s3::{ONE_REQUEST_BYTES, PART_BYTES, S3Options};
 use roboflow::storage::{ObjectInfo, Places, SharedStorage, StorageError};
 use roboflow::work::StopFlag;
 use roboflow_proptests::http_proxy::{HttpFault, HttpProxy, Rule};
@@ -237,7 +237,7 @@ fn headers_that_are_no_text_or_no_numbers_harm_nobody() {
 #[test]
 fn what_was_carried_out_though_its_answer_was_lost_is_found_done() {
     let (proxy, storage) = place(|options| options, &StopFlag::default());
-    let whole = body(2 * PART_BYTES + 12_345);
+    let whole = body(ONE_REQUEST_BYTES + 12_345);
     // Completing succeeds at the server; the answer is lost, and asking again finds no upload.
     proxy.set([Rule::always(HttpFault::LoseAnswer).method("POST").path("uploadId=").times(1)]);
     let mut writer = storage.writer("x").unwrap();
@@ -250,7 +250,7 @@ fn what_was_carried_out_though_its_answer_was_lost_is_found_done() {
     let hasty = S3Options { patience: Duration::from_secs(1), ..options(&Server::shared_moto().endpoint()) };
     let hasty = Places::new(hasty).create(&storage.location(), &StopFlag::default()).unwrap();
     let mut writer = hasty.writer("x").unwrap();
-    writer.write_all(&body(2 * PART_BYTES)).unwrap();
+    writer.write_all(&body(ONE_REQUEST_BYTES + 1)).unwrap();
     assert_eq!(storage.sweep_all("").unwrap(), 1);
     writer.finish().unwrap_err();
     assert!(storage.read("x", 1 << 30).unwrap() == whole);
@@ -259,8 +259,8 @@ fn what_was_carried_out_though_its_answer_was_lost_is_found_done() {
 #[test]
 fn an_upload_that_is_gone_when_it_is_completed_is_judged_by_what_stands_there() {
     for (there, word) in [
-        (Some(PART_BYTES + 1), None),
-        (Some(PART_BYTES), Some("upload is gone")),
+        (Some(ONE_REQUEST_BYTES + 1), None),
+        (Some(ONE_REQUEST_BYTES), Some("upload is gone")),
         (None, Some("upload is gone")),
     ] {
         let server = Canned::start(Box::new(move |head, _| {
@@ -281,7 +281,7 @@ fn an_upload_that_is_gone_when_it_is_completed_is_judged_by_what_stands_there() 
         let storage =
             Places::new(options(&server.endpoint())).create("s3://bucket/x", &StopFlag::default()).unwrap();
         let mut writer = storage.writer("k").unwrap();
-        writer.write_all(&body(PART_BYTES + 1)).unwrap();
+        writer.write_all(&body(ONE_REQUEST_BYTES + 1)).unwrap();
         let told = writer.finish().err().map(|error| error.to_string());
         assert!(
             told.as_deref()

@@ -10,6 +10,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "what people would be told is looked at, too")]
 
+mod announced;
 mod contract;
 mod credentials;
 mod faults;

@@ -1,8 +1,8 @@
 //! A segment's upload goes on beside the work on those behind it.
 
 use crate::servers::{Server, new_place, options};
+use crate::sources::of_cameras;
 use roboflow::convert::crew::Crew;
-use roboflow::convert::mapping::Mapping;
 use roboflow::convert::recording::RecordingWork;
 use roboflow::convert::{StopFlag, Work};
 use roboflow::storage::fs::FsStorage;
@@ -15,15 +15,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const MAPPING: &str = r#"
-fps = 30
-[task]
-text = "t"
-[[feature]]
-name = "observation.images.front"
-kind = "image"
-source = [{ topic = "/camera_0/image/compressed" }]
-"#;
 /// More than any of the waits takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,7 +31,7 @@ fn the_next_segments_are_read_while_one_is_uploaded() {
     let folder = tempfile::tempdir().unwrap();
     Robot { seconds: 10.0, cameras: 1, chunk_bytes: 8 << 10, ..Robot::default() }
         .write(&folder.path().join("r.mcap"));
-    let mapping = Mapping::parse("m.toml", MAPPING).unwrap();
+    let mapping = of_cameras(1);
     let crew = Crew::new(NonZeroUsize::MIN).unwrap();
     let open = |input: &DyingStorage, staging: SharedStorage| {
         let input: SharedStorage = Arc::new(input.clone());

@@ -16,33 +16,31 @@ use roboflow_proptests::sources::{FORMATS, content};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-const CAMERAS: &str = r#"
-fps = 30
-[task]
-text = "t"
-[[feature]]
-name = "observation.images.left"
-kind = "image"
-source = [{ topic = "/camera_0/image/compressed" }]
-[[feature]]
-name = "observation.images.right"
-kind = "image"
-source = [{ topic = "/camera_1/image/compressed" }]
-"#;
+/// Takes the pictures of so many of a robot's cameras.
+pub(crate) fn of_cameras(cameras: usize) -> Mapping {
+    let mut text = "fps = 30\n[task]\ntext = \"t\"\n".to_owned();
+    for camera in 0..cameras {
+        text += &format!(
+            "[[feature]]\nname = \"observation.images.c{camera}\"\nkind = \"image\"\n\
+             source = [{{ topic = \"/camera_{camera}/image/compressed\" }}]\n"
+        );
+    }
+    Mapping::parse("m.toml", &text).unwrap()
+}
 
 /// Planning reads the indexes between the chunks and leaves the chunks alone: converting reads them once.
 #[test]
 fn what_is_converted_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("r.mcap");
-    Robot { seconds: 12.0, cameras: 2, picture_bytes: 40_000, chunk_bytes: 1 << 20, ..Robot::default() }
+    Robot { seconds: 12.0, cameras: 2, picture_bytes: 40_000, chunk_bytes: 512 << 10, ..Robot::default() }
         .write(&path);
     let body = std::fs::read(&path).unwrap();
     let proxy = HttpProxy::start(Server::shared_moto().address, 1);
     let input =
         Places::new(options(&proxy.endpoint())).create(&new_location(), &StopFlag::default()).unwrap();
     input.put("r.mcap", &body).unwrap();
-    let mapping = Mapping::parse("m.toml", CAMERAS).unwrap();
+    let mapping = of_cameras(2);
     let (crew, stop) = (Crew::new(NonZeroUsize::MIN).unwrap(), StopFlag::default());
     let staging: SharedStorage = Arc::new(MemoryStorage::new());
     let before = proxy.answered_bytes();

@@ -72,7 +72,7 @@ fn pitfall_28_a_dropped_upload_leaves_nothing() {
     assert_eq!(other.list("").unwrap().count(), 0);
     // Asked to stop it is still given up, in the background.
     let mut writer = storage.writer("x").unwrap();
-    writer.write_all(&vec![1; PART_BYTES + 1]).unwrap();
+    writer.write_all(&vec![1; 2 * PART_BYTES + 1]).unwrap();
     stop.set();
     let begun = Instant::now();
     drop(writer);

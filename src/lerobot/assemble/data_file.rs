@@ -22,7 +22,11 @@ use arrow::array::{ArrayRef, Float32Array, Int64Array};
 use arrow::datatypes::Schema;
 use parquet::file::metadata::KeyValue;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
+/// Segments that are open before their turn: over a long way opening one takes as long as copying from it.
+const OPEN_AHEAD: usize = 2;
 /// Rows that are read from staging at once: no images are among them.
 const BATCH_ROWS: usize = 4096;
 /// What the index columns take of a row group's size, in bytes a row.
@@ -48,31 +52,51 @@ impl AssembleWork {
         };
         let mut done = SegmentDone { frames: 0, read_bytes: 0, written_bytes: 0 };
         let mut all = Vec::new();
-        for (index, episode) in self.plan.episodes_of(number) {
-            let mut stats = EpisodeStats::new(features);
-            match &mut file {
-                Some(file) => {
-                    done.read_bytes += self.write_episode((index, episode), file, &mut stats, stop)?
+        thread::scope(|scope| {
+            let (sender, opened) = sync_channel(OPEN_AHEAD);
+            scope.spawn(move || self.open_segments(number, &sender));
+            for (index, episode) in self.plan.episodes_of(number) {
+                let mut stats = EpisodeStats::new(features);
+                match &mut file {
+                    Some(file) => {
+                        done.read_bytes +=
+                            self.write_episode((index, episode), &opened, file, &mut stats, stop)?
+                    }
+                    None => {
+                        let mut own = create(&v21::data_key(index))?;
+                        done.read_bytes +=
+                            self.write_episode((index, episode), &opened, &mut own, &mut stats, stop)?;
+                        done.written_bytes += own.finish()?;
+                    }
                 }
-                None => {
-                    let mut own = create(&v21::data_key(index))?;
-                    done.read_bytes += self.write_episode((index, episode), &mut own, &mut stats, stop)?;
-                    done.written_bytes += own.finish()?;
-                }
+                all.push(stats.finish(&self.plan, index, episode)?);
+                done.frames += u32::try_from(episode.frames).unwrap_or(u32::MAX);
             }
-            all.push(stats.finish(&self.plan, index, episode)?);
-            done.frames += u32::try_from(episode.frames).unwrap_or(u32::MAX);
-        }
+            Ok::<_, LerobotError>(())
+        })?;
         if let Some(file) = file {
             done.written_bytes += file.finish()?;
         }
         Ok((done, all))
     }
 
-    /// Gives the bytes of the segments that were read.
+    /// Opens the segments of a data file in their order, until nobody takes them any more.
+    fn open_segments(&self, file: u32, opened: &SyncSender<Result<ParquetIn, LerobotError>>) {
+        let schema = staged_schema(&self.plan.staged);
+        for (_, episode) in self.plan.episodes_of(file) {
+            for segment in 0..episode.segments.len() {
+                if opened.send(open_segment(&self.staging, episode, segment, &schema)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// From its opened segments, in their order. Gives their bytes.
     fn write_episode(
         &self,
         (index, episode): (u64, &PlannedEpisode),
+        opened: &Receiver<Result<ParquetIn, LerobotError>>,
         out: &mut SplicedOut,
         stats: &mut EpisodeStats<'_>,
         stop: &StopFlag,
@@ -91,7 +115,8 @@ impl AssembleWork {
             out.write_group(parts)
         };
         for segment in 0..episode.segments.len() {
-            let input = open_segment(&self.staging, episode, segment, &staged_schema(&self.plan.staged))?;
+            // That thread ends early only by a panic, which its scope passes on.
+            let input = opened.recv().map_err(|_| LerobotError::Stopped)??;
             read_bytes += input.size();
             stats.add_note(&input, segment, &episode.source)?;
             for number in 0..input.metadata().num_row_groups() {

@@ -85,6 +85,8 @@ impl AssembleWork {
             writer.write_all(bytes).map_err(|error| from_io(self.out.as_ref(), "writing", key, error))
         };
         write(&mut writer, &head)?;
+        let whole = |piece: &ObjectInfo| (piece.clone(), 0..piece.size);
+        self.staging.announce(&pieces.iter().map(whole).collect::<Vec<_>>());
         for piece in &pieces {
             let mut offset = 0;
             while offset < piece.size {

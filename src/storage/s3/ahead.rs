@@ -21,9 +21,9 @@ const MAX_GAP_BYTES: u64 = 1 << 20;
 /// A smaller read fetches so much, since more of it will be asked for.
 const MIN_FETCH_BYTES: usize = 256 << 10;
 /// One request ahead is no larger: several on their way at once hide how long each takes to be answered.
-const MAX_FETCH_BYTES: usize = 4 << 20;
+pub(super) const MAX_FETCH_BYTES: usize = 4 << 20;
 /// Requests of one stream that share its reach.
-const REQUESTS_AT_ONCE: usize = 4;
+pub(super) const REQUESTS_AT_ONCE: usize = 4;
 /// How often the reach of a stream is doubled at most.
 const MAX_DOUBLINGS: u32 = 10;
 
@@ -51,7 +51,7 @@ impl Budget {
 
 /// A share of a place's budget and of all places'. Dropped, it is given back.
 #[derive(Debug)]
-struct Share {
+pub(super) struct Share {
     budgets: [Arc<Budget>; 2],
     bytes: usize,
 }
@@ -80,28 +80,30 @@ impl Drop for Share {
 
 /// Bytes that are there, or on their way.
 #[derive(Debug)]
-enum Body {
+pub(super) enum Body {
     Here(Bytes),
     Coming(Pending<Bytes>),
 }
 
 /// A range read ahead.
 #[derive(Debug)]
-struct Block {
-    range: Range<u64>,
-    body: Body,
-    _share: Share,
+pub(super) struct Block {
+    pub(super) range: Range<u64>,
+    pub(super) body: Body,
+    pub(super) _share: Share,
 }
 
 /// A stretch of one version that is read forward. Its blocks follow each other without a gap.
 #[derive(Debug)]
-struct Stream {
-    version: Version,
+pub(super) struct Stream {
+    pub(super) version: Version,
     /// Where the last read ended.
-    end: u64,
+    pub(super) end: u64,
     /// How often a read went on with it.
-    went_on: u32,
-    blocks: VecDeque<Block>,
+    pub(super) went_on: u32,
+    /// It was announced, up to here: then nothing else is fetched for it.
+    pub(super) until: Option<u64>,
+    pub(super) blocks: VecDeque<Block>,
 }
 
 /// What one place reads ahead.
@@ -111,17 +113,24 @@ pub(super) struct Ahead {
     /// Of its own budget.
     limit: usize,
     /// The one that was used last stands last.
-    streams: VecDeque<Stream>,
+    pub(super) streams: VecDeque<Stream>,
+    /// What will be read, as far as it is not on its way yet.
+    pub(super) announced: VecDeque<(Version, Range<u64>)>,
 }
 
 impl Ahead {
     pub(super) fn new(limit: usize, all: &Arc<Budget>) -> Self {
-        Self { budgets: [Arc::new(Budget::new(limit)), Arc::clone(all)], limit, streams: VecDeque::new() }
+        Self {
+            budgets: [Arc::new(Budget::new(limit)), Arc::clone(all)],
+            limit,
+            streams: VecDeque::new(),
+            announced: VecDeque::new(),
+        }
     }
 
     /// Takes the stream that a read goes on with: of several the one that holds its beginning, or ends nearest to it. Another would
     /// fetch the same once more, and go on beside it.
-    fn take(&mut self, version: &Version, offset: u64) -> Option<Stream> {
+    pub(super) fn take(&mut self, version: &Version, offset: u64) -> Option<Stream> {
         let reaching = self
             .streams
             .iter()
@@ -131,7 +140,10 @@ impl Ahead {
         self.streams.remove(found)
     }
 
-    fn put_back(&mut self, stream: Stream) {
+    pub(super) fn put_back(&mut self, stream: Stream) {
+        if stream.until.is_some_and(|until| stream.end >= until) {
+            return;
+        }
         self.streams.push_back(stream);
         if self.streams.len() > MAX_STREAMS {
             self.streams.pop_front();
@@ -145,12 +157,12 @@ impl Ahead {
     }
 
     /// A share for which nothing else has to go.
-    fn spare(&self, bytes: usize) -> Option<Share> {
+    pub(super) fn spare(&self, bytes: usize) -> Option<Share> {
         Share::of(&self.budgets, bytes)
     }
 
     /// A share, for which streams that were not used for longest make room.
-    fn share(&mut self, bytes: usize) -> Option<Share> {
+    pub(super) fn share(&mut self, bytes: usize) -> Option<Share> {
         loop {
             if let Some(share) = Share::of(&self.budgets, bytes) {
                 return Some(share);
@@ -174,12 +186,12 @@ impl Stream {
     }
 
     /// Where what is held ends.
-    fn held_end(&self) -> u64 {
+    pub(super) fn held_end(&self) -> u64 {
         self.blocks.back().map_or(self.end, |block| block.range.end.max(self.end))
     }
 
     /// Drops what lies before a read.
-    fn drop_before(&mut self, offset: u64) {
+    pub(super) fn drop_before(&mut self, offset: u64) {
         while self.blocks.front().is_some_and(|block| block.range.end <= offset) {
             self.blocks.pop_front();
         }
@@ -204,7 +216,7 @@ impl S3Storage {
         let wanted = offset..offset + len as u64;
         let mut stream = match self.ahead().take(&version, offset) {
             Some(found) => Stream { went_on: found.went_on.saturating_add(1), ..found },
-            None => Stream { version, end: offset, went_on: 0, blocks: VecDeque::new() },
+            None => Stream { version, end: offset, went_on: 0, until: None, blocks: VecDeque::new() },
         };
         let fail = |failure: Failure, version: &Version| self.explain(&version.ask(&wanted), &failure);
         stream.drop_before(offset);
@@ -216,12 +228,19 @@ impl S3Storage {
             pieces.push(missing.map_err(|failure| fail(failure, &stream.version))?);
         }
         stream.end = wanted.end;
-        self.go_on(&mut stream, len);
-        self.ahead().put_back(stream);
+        match stream.until {
+            None => self.go_on(&mut stream, len),
+            Some(_) => stream.drop_before(wanted.end),
+        }
+        let mut ahead = self.ahead();
+        ahead.has_read(&stream.version, &wanted);
+        ahead.put_back(stream);
+        drop(ahead);
+        self.fetch_announced();
         Ok(joined(pieces, len))
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+    pub(super) fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -271,7 +290,8 @@ impl S3Storage {
 
     /// Fetches what is missing; of a small object or read somewhat more, which is kept.
     fn fetch(&self, stream: &mut Stream, missing: Range<u64>) -> Result<Bytes, Failure> {
-        let least = missing.start.saturating_add(MIN_FETCH_BYTES as u64).min(stream.version.object.size);
+        let least = missing.start.saturating_add(MIN_FETCH_BYTES as u64);
+        let least = least.min(stream.until.unwrap_or(stream.version.object.size));
         let more = least.saturating_sub(missing.end);
         let share =
             usize::try_from(more).ok().filter(|more| *more > 0).and_then(|more| self.ahead().share(more));
@@ -362,7 +382,7 @@ mod tests {
     }
 
     fn stream(end: u64) -> Stream {
-        Stream { version: version(1 << 30), end, went_on: 1, blocks: VecDeque::new() }
+        Stream { version: version(1 << 30), end, went_on: 1, until: None, blocks: VecDeque::new() }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - Reads name the version that was looked at, so that a replaced object is an error and not a mixture.
 
 mod ahead;
+mod announced;
 mod bridge;
 mod credentials;
 mod failure;
@@ -26,8 +27,8 @@ mod transport;
 mod write;
 
 pub use options::{
-    CONNECT_TIMEOUT, Environment, OPENING_PATIENCE, PART_BYTES, PARTS_AT_ONCE, PATIENCE, READ_AHEAD_BYTES,
-    READ_AHEAD_TOTAL_BYTES, S3Options, SILENCE_TIMEOUT, SLOWEST_BYTES_PER_SEC, TRY_TIMEOUT,
+    CONNECT_TIMEOUT, Environment, ONE_REQUEST_BYTES, OPENING_PATIENCE, PART_BYTES, PARTS_AT_ONCE, PATIENCE,
+    READ_AHEAD_BYTES, READ_AHEAD_TOTAL_BYTES, S3Options, SILENCE_TIMEOUT, SLOWEST_BYTES_PER_SEC, TRY_TIMEOUT,
 };
 pub(crate) use place::is_s3;
 
@@ -259,6 +260,10 @@ impl Storage for S3Storage {
 
     fn read_ranges(&self, object: &ObjectInfo, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, StorageError> {
         self.ranges(object, ranges)
+    }
+
+    fn announce(&self, ranges: &[(ObjectInfo, Range<u64>)]) {
+        self.note_announced(ranges);
     }
 
     fn read(&self, key: &str, limit_bytes: u64) -> Result<Bytes, StorageError> {

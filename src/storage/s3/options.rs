@@ -20,6 +20,9 @@ pub const SLOWEST_BYTES_PER_SEC: usize = 1 << 20;
 pub const PART_BYTES: usize = 8 << 20;
 /// Parts of one object on their way at once, beside the one being filled.
 pub const PARTS_AT_ONCE: usize = 2;
+/// What is no larger is sent by one request: an upload in parts takes four more, and the server puts the parts together. While it is
+/// filled no part is on its way, so it may have what those would.
+pub const ONE_REQUEST_BYTES: usize = PARTS_AT_ONCE * PART_BYTES;
 /// Bytes that one open place reads ahead at most.
 pub const READ_AHEAD_BYTES: usize = 16 << 20;
 /// Bytes that all open places of one [`Places`](crate::storage::Places) read ahead at most.

@@ -1,11 +1,12 @@
 //! Writing an object: a small one by one request, a larger one part by part while the next part is filled.
 //!
-//! What is held: one part being filled, and [`PARTS_AT_ONCE`] on their way. Nothing is visible before the end.
+//! What is held: one part being filled and [`PARTS_AT_ONCE`] on their way, or as much as those while it may be one request. Nothing
+//! is visible before the end.
 
 use super::S3Storage;
 use super::bridge::Pending;
 use super::failure::{Ask, Failure};
-use super::options::PARTS_AT_ONCE;
+use super::options::{ONE_REQUEST_BYTES, PART_BYTES, PARTS_AT_ONCE};
 use super::parts::{self, Sum};
 use super::read::version_of;
 use super::requests::Requests;
@@ -80,12 +81,13 @@ impl S3Writer {
                 let location = self.storage.place.location.clone();
                 return Err(StorageError::Invalid { location, key: self.key.clone(), reason });
             };
-            // Full, and more comes: it is a part, and not the last.
-            if self.filling.len() >= size {
-                self.ship(number)?;
+            let room = if self.upload.is_none() { ONE_REQUEST_BYTES } else { size };
+            // Full, and more comes: these are parts, and not the last.
+            if self.filling.len() >= room {
+                self.ship()?;
                 continue;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(size - self.filling.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(room - self.filling.len()));
             self.filling.extend_from_slice(now);
             bytes = later;
         }
@@ -100,17 +102,27 @@ impl S3Writer {
         Ask { sends, takes: ANSWER_BYTES, ..Ask::new("writing", "s3:PutObject", &self.key) }
     }
 
-    /// Sends the part that was filled.
-    fn ship(&mut self, number: u32) -> Result<(), StorageError> {
+    /// Sends what was filled: one part, or at first those of [`ONE_REQUEST_BYTES`].
+    fn ship(&mut self) -> Result<(), StorageError> {
         let upload = match &self.upload {
             Some(upload) => upload.clone(),
             None => self.begin()?,
         };
+        let mut filled = Bytes::from(std::mem::take(&mut self.filling));
+        while !filled.is_empty() {
+            let size = parts::part_bytes(self.next_number()).unwrap_or(PART_BYTES);
+            let body = filled.split_to(size.min(filled.len()));
+            self.send_part(upload.clone(), body)?;
+        }
+        Ok(())
+    }
+
+    fn send_part(&mut self, upload: String, body: Bytes) -> Result<(), StorageError> {
         while self.on_their_way.len() >= PARTS_AT_ONCE {
             self.await_one()?;
         }
-        let body = Bytes::from(std::mem::take(&mut self.filling));
         self.bytes += body.len() as u64;
+        let number = self.next_number();
         let part =
             Part { bucket: self.storage.place.bucket.clone(), full: self.full.clone(), upload, number, body };
         let (requests, ask) = (Arc::clone(&self.storage.shared.requests), self.ask(part.body.len()));
@@ -148,7 +160,7 @@ impl S3Writer {
             return self.put();
         }
         // There is an upload only once a part was full and more came: this is the last part, and not empty.
-        self.ship(self.next_number())?;
+        self.ship()?;
         while !self.on_their_way.is_empty() {
             self.await_one()?;
         }
