@@ -174,3 +174,23 @@ impl Drop for Ticket {
         self.ledger.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_first_goes_first_and_what_is_small_does_not_slip_by() {
+        let ledger = Arc::new(Ledger::default());
+        let ask = |ticket: &mut Option<Ticket>, bytes| ledger.lock().allows_in_hand(&ledger, ticket, bytes);
+        let held = ledger.lock().enter(&ledger, HAND_BYTES / 2, true);
+        let (mut large, mut small) = (None, None);
+        assert!(!ask(&mut large, HAND_BYTES), "there is no room");
+        assert!(!ask(&mut small, 1), "there is, but somebody came before");
+        drop(held);
+        assert!(!ask(&mut small, 1), "who still waits");
+        assert!(ask(&mut large, HAND_BYTES));
+        drop(large);
+        assert!(ask(&mut small, 1));
+    }
+}
