@@ -8,7 +8,7 @@ use roboflow_proptests::store_contract::{check_all, count, increment};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 fn sqlite(path: &Path) -> SharedStore {
@@ -46,6 +46,25 @@ async fn memory_keeps_the_contract() {
 #[tokio::test]
 async fn memory_with_a_manual_clock_keeps_the_contract() {
     check_all(|| Arc::new(MemoryStore::manual(StoreTime(5)))).await;
+}
+
+/// Scanners and workers of one machine start together: whoever sees the file half set up waits, and takes it for nobody else's.
+#[test]
+fn a_new_file_may_be_opened_by_several_at_once() {
+    const AT_ONCE: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..60 {
+        let path = folder.path().join(format!("{round}.db"));
+        let begin = Barrier::new(AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    begin.wait();
+                    sqlite(&path)
+                });
+            }
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -186,7 +186,11 @@ impl Connection {
     fn prepare(&mut self, durability: Durability) -> Result<Recorded, Refused> {
         self.sqlite.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
         let sqlite = &mut self.sqlite;
-        let fresh = retry_busy(|| is_fresh(sqlite))?;
+        // In one transaction: another process may be setting the file up.
+        let fresh = retry_busy(|| {
+            let transaction = sqlite.transaction()?;
+            is_fresh(&transaction)
+        })?;
         if fresh {
             let mode: String = retry_busy(|| {
                 Ok(sqlite.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?)
