@@ -1,6 +1,6 @@
 //! How fast a large recording in object storage becomes a dataset there, against the same on a local disk, and what it holds.
 //!
-//! `ROBOFLOW_S3S_FS=PATH cargo bench --bench s3_rate -- [--mib N]`; PATH is the program s3s-fs, which `.ci/run` shows how to
+//! `ROBOFLOW_S3S_FS=PATH cargo bench --bench s3_rate -- [--mib N] [--video]`; PATH is the program s3s-fs, which `.ci/run` shows how to
 //! build. It keeps objects in files and reads ranges of them, as a real server does.
 //!
 //! One worker converts one recording of 2 GiB with two cameras: from disk to disk, from the server to the server, and the same
@@ -8,6 +8,8 @@
 //! one after the other (a recording is read, its segments are written and read, its dataset is written). Peak memory and bytes written
 //! to disk are the worker's own, as the kernel counts them. It asserts that there is no temporary copy, and nothing else: rates depend
 //! on the machine.
+//!
+//! With `--video` the cameras become videos: the dataset is then small, and what counts is how often the server is asked.
 //!
 //! All requests go through a proxy that opens a connection for each. On a connection that is kept the body of a short answer waits 40 ms
 //! for an acknowledgement of its head: s3s-fs leaves Nagle's algorithm on, as servers for production do not.
@@ -187,7 +189,10 @@ fn convert(folder: &Path, from: &str, to: &str, endpoint: &str) -> Run {
     let program = Program::new(env!("CARGO_BIN_EXE_roboflow")).with_env(KEYS.into_iter().chain(variables));
     let store = format!("sqlite:{}", queue.path().join("queue.db").display());
     let common = ["--store", &store, "--s3-endpoint", endpoint];
-    let submit = ["submit", from, "--out", to, "--segment-frames", "100"];
+    let mut submit = vec!["submit", from, "--out", to, "--segment-frames", "100"];
+    if std::env::args().any(|argument| argument == "--video") {
+        submit.extend(["--video-encoder", "openh264"]);
+    }
     program.run(folder, submit.iter().chain(&common)).expect_code(0);
     let begun = Instant::now();
     let worker = program.start(folder, ["worker", "--poll-interval", "50ms"].iter().chain(&common));

@@ -3,6 +3,7 @@
 //! A row group holds whole staged row groups of one episode, as many as fit: what is copied is never taken apart.
 
 use super::episode_stats::EpisodeStats;
+use super::in_order::{Answers, in_order};
 use super::{AssembleWork, check, plan::PlannedEpisode};
 use crate::lerobot::data::{
     HUGGINGFACE_KEY, ROW_GROUP_BYTES, data_schema, huggingface_metadata, staged_schema, writer_properties,
@@ -22,11 +23,7 @@ use arrow::array::{ArrayRef, Float32Array, Int64Array};
 use arrow::datatypes::Schema;
 use parquet::file::metadata::KeyValue;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
 
-/// Segments that are open before their turn: over a long way opening one takes as long as copying from it.
-const OPEN_AHEAD: usize = 2;
 /// Rows that are read from staging at once: no images are among them.
 const BATCH_ROWS: usize = 4096;
 /// What the index columns take of a row group's size, in bytes a row.
@@ -52,20 +49,22 @@ impl AssembleWork {
         };
         let mut done = SegmentDone { frames: 0, read_bytes: 0, written_bytes: 0 };
         let mut all = Vec::new();
-        thread::scope(|scope| {
-            let (sender, opened) = sync_channel(OPEN_AHEAD);
-            scope.spawn(move || self.open_segments(number, &sender));
+        let schema = staged_schema(&self.plan.staged);
+        let segments = self.plan.episodes_of(number);
+        let segments = segments
+            .flat_map(|(_, episode)| (0..episode.segments.len()).map(move |segment| (episode, segment)));
+        let open = |(episode, segment)| open_segment(&self.staging, episode, segment, &schema);
+        in_order(segments, open, |mut opened| {
             for (index, episode) in self.plan.episodes_of(number) {
                 let mut stats = EpisodeStats::new(features);
+                let mut write = |file: &mut SplicedOut| {
+                    self.write_episode((index, episode), &mut opened, file, &mut stats, stop)
+                };
                 match &mut file {
-                    Some(file) => {
-                        done.read_bytes +=
-                            self.write_episode((index, episode), &opened, file, &mut stats, stop)?
-                    }
+                    Some(file) => done.read_bytes += write(file)?,
                     None => {
                         let mut own = create(&v21::data_key(index))?;
-                        done.read_bytes +=
-                            self.write_episode((index, episode), &opened, &mut own, &mut stats, stop)?;
+                        done.read_bytes += write(&mut own)?;
                         done.written_bytes += own.finish()?;
                     }
                 }
@@ -80,23 +79,11 @@ impl AssembleWork {
         Ok((done, all))
     }
 
-    /// Opens the segments of a data file in their order, until nobody takes them any more.
-    fn open_segments(&self, file: u32, opened: &SyncSender<Result<ParquetIn, LerobotError>>) {
-        let schema = staged_schema(&self.plan.staged);
-        for (_, episode) in self.plan.episodes_of(file) {
-            for segment in 0..episode.segments.len() {
-                if opened.send(open_segment(&self.staging, episode, segment, &schema)).is_err() {
-                    return;
-                }
-            }
-        }
-    }
-
     /// From its opened segments, in their order. Gives their bytes.
     fn write_episode(
         &self,
         (index, episode): (u64, &PlannedEpisode),
-        opened: &Receiver<Result<ParquetIn, LerobotError>>,
+        opened: &mut Answers<Result<ParquetIn, LerobotError>>,
         out: &mut SplicedOut,
         stats: &mut EpisodeStats<'_>,
         stop: &StopFlag,
@@ -115,8 +102,7 @@ impl AssembleWork {
             out.write_group(parts)
         };
         for segment in 0..episode.segments.len() {
-            // That thread ends early only by a panic, which its scope passes on.
-            let input = opened.recv().map_err(|_| LerobotError::Stopped)??;
+            let input = opened.next().ok_or(LerobotError::Stopped)??;
             read_bytes += input.size();
             stats.add_note(&input, segment, &episode.source)?;
             for number in 0..input.metadata().num_row_groups() {

@@ -9,6 +9,7 @@
 
 mod data_file;
 mod episode_stats;
+mod in_order;
 mod lines;
 mod meta;
 mod plan;

@@ -1,6 +1,7 @@
 //! Which episode goes to which file and rows: a pure function of what is staged.
 
 use super::Skipped;
+use super::in_order::in_order;
 use super::plan_videos::{PlannedVideo, VideoPlace, place_videos};
 use crate::lerobot::base::Base;
 use crate::lerobot::data::columns;
@@ -85,10 +86,9 @@ impl Plan {
         prefixes: &[String],
         base: Option<&Base>,
     ) -> Result<Self, LerobotError> {
-        let mut found = Vec::new();
-        for prefix in prefixes {
-            find(staging.as_ref(), prefix, &mut found)?;
-        }
+        let find = |prefix: &String| find(staging.as_ref(), prefix);
+        let found: Result<Vec<Vec<Found>>, LerobotError> = in_order(prefixes.iter(), find, Iterator::collect);
+        let mut found: Vec<Found> = found?.into_iter().flatten().collect();
         let place = |found: &Found| (found.staged.source.clone(), found.number, found.folder.clone());
         found.sort_by_cached_key(place);
         let Some(first) = found.first().map(|found| found.staged.clone()) else {
@@ -240,8 +240,8 @@ impl Start {
     }
 }
 
-/// Adds the episodes of one recording.
-fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(), LerobotError> {
+/// The episodes of one recording.
+fn find(staging: &dyn Storage, prefix: &str) -> Result<Vec<Found>, LerobotError> {
     let mut folders: BTreeMap<String, (u64, BTreeMap<usize, u64>, bool)> = BTreeMap::new();
     for object in staging.list(prefix)? {
         let object = object?;
@@ -258,6 +258,7 @@ fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(
         let reason = "no episode is staged there: convert the recording again";
         return Err(LerobotError::damaged(prefix, reason));
     }
+    let mut found = Vec::with_capacity(folders.len());
     for (folder, (staged_bytes, video_bytes, is_finished)) in folders {
         if !is_finished {
             let reason = format!(
@@ -271,7 +272,7 @@ fn find(staging: &dyn Storage, prefix: &str, found: &mut Vec<Found>) -> Result<(
         let number = number_of(prefix, &folder).unwrap_or_default();
         found.push(Found { folder, number, staged_bytes, video_bytes, staged });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The episode's number in its recording: 12 for `{prefix}e012/`.

@@ -4,6 +4,7 @@
 //! Samples pass through in pieces; of a whole file only their sizes are in memory.
 
 use super::data_file::open_segment;
+use super::in_order::in_order;
 use super::plan::PlannedEpisode;
 use super::plan_videos::{PlannedVideo, VideoPlace};
 use super::{AssembleWork, check};
@@ -24,6 +25,15 @@ use arrow::datatypes::Int64Type;
 const BATCH_FRAMES: usize = 4096;
 /// Bytes of samples in memory.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// The samples of a video in one staged segment.
+struct StagedSamples {
+    object: ObjectInfo,
+    /// In bytes.
+    sizes: Vec<u32>,
+    /// To tell.
+    read_bytes: u64,
+}
 
 impl AssembleWork {
     /// Writes a video's file, or in v2.1 one for each of its episodes; durable when it returns.
@@ -70,15 +80,30 @@ impl AssembleWork {
         let mut pieces = Vec::new();
         let mut stream = &planned.stream;
         let mut read_bytes = 0;
-        for (episode, place) in episodes {
+        if let Some((_, place)) = episodes.last() {
             stream = &place.stream;
-            for segment in 0..episode.segments.len() {
-                check(stop)?;
-                let (piece, bytes) = self.take_sizes(planned, episode, stream, segment, &mut samples)?;
-                pieces.push(piece);
-                read_bytes += bytes;
-            }
         }
+        let segments = episodes.iter().flat_map(|(episode, place)| {
+            (0..episode.segments.len()).map(move |segment| (*episode, &place.stream, segment))
+        });
+        let look = |(episode, stream, segment)| self.staged_samples(planned, episode, stream, segment);
+        in_order(segments, look, |looked| {
+            for staged in looked {
+                check(stop)?;
+                let staged = staged?;
+                for (bytes, frame) in staged.sizes.iter().zip(0_u64..) {
+                    if !samples.push(*bytes, frame.is_multiple_of(u64::from(GOP_FRAMES))) {
+                        return Err(LerobotError::damaged(
+                            &staged.object.key,
+                            "a file would have too many frames",
+                        ));
+                    }
+                }
+                read_bytes += staged.read_bytes;
+                pieces.push(staged.object);
+            }
+            Ok(())
+        })?;
         let head = Mp4Plan { stream, fps: self.plan.fps, samples: &samples }.head();
         let mut writer = self.out.writer(key)?;
         let write = |writer: &mut Box<dyn ObjectWriter>, bytes: &[u8]| {
@@ -105,16 +130,14 @@ impl AssembleWork {
         Ok((read_bytes + samples.total_bytes(), written_bytes))
     }
 
-    /// Adds the sizes of a segment's samples, and makes sure that they are what they should be. Gives the file of samples, and the
-    /// bytes read to tell.
-    fn take_sizes(
+    /// Looks at the samples of a video in a segment, and makes sure that they are what they should be.
+    fn staged_samples(
         &self,
         planned: &PlannedVideo,
         episode: &PlannedEpisode,
         stream: &VideoStream,
         segment: usize,
-        samples: &mut SampleSizes,
-    ) -> Result<(ObjectInfo, u64), LerobotError> {
+    ) -> Result<StagedSamples, LerobotError> {
         let again = |key: &str, what: &str| {
             LerobotError::damaged(key, format!("{}: {what}: convert {} again", planned.name, episode.source))
         };
@@ -126,28 +149,23 @@ impl AssembleWork {
         if note.videos.get(&planned.name) != Some(stream) {
             return Err(again(&columns, "another encoder made this segment than the rest of its episode"));
         }
-        let before = samples.total_bytes();
-        let mut frame = 0u64;
+        let mut sizes = Vec::new();
         for batch in input.batches(BATCH_FRAMES, |name| name == planned.name)? {
             let batch = batch?;
-            let sizes =
+            let column =
                 batch.column_by_name(&planned.name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-            let sizes = sizes.ok_or_else(|| again(&columns, "it has no sizes of samples"))?;
-            for bytes in sizes {
+            let column = column.ok_or_else(|| again(&columns, "it has no sizes of samples"))?;
+            for bytes in column {
                 let bytes = bytes.and_then(|bytes| u32::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
-                let bytes = bytes.ok_or_else(|| again(&columns, "a sample has no size"))?;
-                if !samples.push(bytes, frame.is_multiple_of(u64::from(GOP_FRAMES))) {
-                    return Err(again(&columns, "a file would have too many frames"));
-                }
-                frame += 1;
+                sizes.push(bytes.ok_or_else(|| again(&columns, "a sample has no size"))?);
             }
         }
         let key = segment_video_key(&columns, planned.feature);
         let object = self.staging.head(&key)?;
-        if object.size != samples.total_bytes() - before {
+        if object.size != sizes.iter().map(|bytes| u64::from(*bytes)).sum::<u64>() {
             return Err(again(&key, "its samples are not as long as the segment says"));
         }
-        Ok((object, read_bytes))
+        Ok(StagedSamples { object, sizes, read_bytes })
     }
 
     /// An episode's place in each video, in seconds.

@@ -146,7 +146,9 @@ impl Ahead {
         }
         self.streams.push_back(stream);
         if self.streams.len() > MAX_STREAMS {
-            self.streams.pop_front();
+            // What was announced will be read, whatever is read beside it.
+            let oldest = self.streams.iter().position(|stream| stream.until.is_none()).unwrap_or(0);
+            self.streams.remove(oldest);
         }
     }
 
